@@ -1,0 +1,219 @@
+"""A plan carried out: one attempt after another until somebody answers.
+
+First each deployment of the plan gets its turn, in order. When all have failed, those whose error says that the same
+place may answer later get up to `retries` more, after the pause they asked for (Retry-After) or a growing one with
+jitter. A failure never adds a deployment to the plan. Once the client has seen a byte of content nothing is tried
+again: a second answer would be mixed into the first.
+
+A streamed answer is committed to when its first content arrives. What came before it (role, message_start) is held
+back until then, so that a stream that dies at once can still fail over; at most `PRELUDE` seconds, so that a model
+which is only slow is not mistaken for a dead one.
+
+Every attempt leaves an intent before its first byte goes out and a settlement when it is over; `Recorder` does both.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from freehold.call.breaker import Breaker
+from freehold.call.operation import Operation, Prepared, Relay
+from freehold.call.target import Target
+from freehold.call.transport import Connection, Flight
+from freehold.dialects.conversation import Losses, Usage
+from freehold.dialects.receipt import Receipt
+from freehold.errors import (
+    BadRequest,
+    CallerError,
+    FreeholdError,
+    LossRefused,
+    NoCandidate,
+    UpstreamBroken,
+    UpstreamLimited,
+    UpstreamRefused,
+)
+
+PRELUDE = 2.0
+MAX_PAUSE = 20.0
+"""Seconds. A provider that asks for more is not waited for: the client gets the error and its Retry-After at once."""
+MAX_ERROR_BODY = 256 * 1024
+MAX_ANSWER = 256 * 1024 * 1024
+
+
+class Recorder(Protocol):
+    """Writes down each attempt. `begin` raises when it cannot be written: then nothing may be called."""
+
+    def begin(self, target: Target, attempt: int) -> str: ...
+
+    def end(self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None) -> None: ...
+
+
+class Answer:
+    """What came of a plan. A whole answer has `body`; a stream has `relay`, its `first` client bytes, `connection`."""
+
+    __slots__ = ("attempts", "body", "connection", "first", "losses", "receipt", "relay", "status", "target")
+
+    def __init__(self, target: Target, attempts: int, status: int, losses: Losses) -> None:
+        self.target = target
+        self.attempts = attempts
+        self.status = status
+        self.losses = losses
+        self.body = b""
+        self.receipt: Receipt | None = None
+        self.relay: Relay | None = None
+        self.first = b""
+        self.connection: Connection | None = None
+
+
+async def call(
+    targets: Sequence[Target], operation: Operation, flight: Flight, recorder: Recorder, *, retries: int, total: float
+) -> Answer:
+    """Tries `targets` in order. Raises the last error, which is the most telling one for the client.
+
+    `total` is the number of seconds all attempts together may take.
+    """
+    end = flight.started + total
+    waiting = list(targets)
+    again: list[tuple[Target, FreeholdError]] = []
+    attempts = 0
+    while True:
+        for target in waiting:
+            attempts += 1
+            try:
+                return await _attempt(target, operation, flight, recorder, attempts, end)
+            except FreeholdError as failure:
+                last = failure
+            if isinstance(last, CallerError) or flight.failure is not None:
+                raise last
+            if last.retry == "no" and not isinstance(last, LossRefused):
+                raise last
+            if last.retry == "same" or isinstance(last, UpstreamBroken):
+                again.append((target, last))
+        repeats = attempts - len(targets)
+        if repeats >= retries or not again:
+            raise last
+        target, cause = again.pop(0)
+        await _pause(flight, cause, repeats, end)
+        waiting = [target]
+
+
+async def _pause(flight: Flight, failure: FreeholdError, repeats: int, end: float) -> None:
+    """Waits before a repeat. Raises `failure` itself when the pause would be too long to be worth it."""
+    loop = asyncio.get_running_loop()
+    seconds = failure.retry_after
+    if seconds is None:
+        seconds = min(8.0, 0.5 * 2**repeats) * (0.5 + random.random() / 2)  # noqa: S311  jitter, not a secret
+    if seconds > MAX_PAUSE or loop.time() + seconds >= end:
+        raise failure
+    pause: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_later(seconds, _over, pause)
+    try:
+        await flight.wait(pause)
+    finally:
+        timer.cancel()
+
+
+def _over(pause: "asyncio.Future[None]") -> None:
+    if not pause.done():
+        pause.set_result(None)
+
+
+async def _attempt(
+    target: Target, operation: Operation, flight: Flight, recorder: Recorder, number: int, end: float
+) -> Answer:
+    loop = asyncio.get_running_loop()
+    breaker = target.breaker
+    prepared = operation.prepare(target)
+    if target.guard is not None:
+        target.guard(prepared.body)
+    if breaker.blocks(loop.time()):
+        raise NoCandidate(f"{target.name} is resting after repeated failures", retry="other")
+    call_id = recorder.begin(target, number)
+    breaker.begin(loop.time())
+    answer = Answer(target, number, 0, prepared.losses)
+    connection: Connection | None = None
+    try:
+        flight.deadline = min(end, loop.time() + target.timeouts.first_byte)
+        connection = target.pool.idle() or await target.pool.acquire(flight)
+        connection.send(
+            flight,
+            b"%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
+            % (prepared.head, call_id.encode(), len(prepared.body), prepared.body),
+        )
+        if operation.peek.stream:
+            await _open_stream(answer, prepared, connection, flight, end)
+        else:
+            await _whole(answer, prepared, connection)
+    except BaseException as error:
+        if connection is not None:
+            connection.finish()
+        _settle_failure(error, answer, breaker, recorder, loop.time())
+        raise
+    breaker.succeed()
+    return answer
+
+
+async def _whole(answer: Answer, prepared: Prepared, connection: Connection) -> None:
+    body = await connection.read(MAX_ANSWER)
+    answer.status = status = connection.status
+    if status != 200:
+        raise _refusal(prepared, answer.target, connection, body)
+    connection.finish()
+    answer.body, answer.receipt = prepared.read(body)
+    failed = answer.receipt.failed
+    if failed is not None:
+        raise UpstreamBroken(f"the provider sent an error as an answer: {failed.message}", code=failed.code)
+
+
+async def _open_stream(answer: Answer, prepared: Prepared, connection: Connection, flight: Flight, end: float) -> None:
+    loop = asyncio.get_running_loop()
+    answer.status = status = await connection.head()
+    if status != 200:
+        raise _refusal(prepared, answer.target, connection, await connection.read(MAX_ERROR_BODY))
+    answer.relay = relay = prepared.relay()
+    answer.connection = connection
+    committed = loop.time() + PRELUDE
+    held = []
+    while not relay.started:
+        chunk = await connection.chunk()
+        if not chunk:
+            held.append(relay.close())
+            if relay.failed is None and not relay.complete:
+                raise UpstreamBroken("the provider's stream ended without an answer")
+        else:
+            held.append(relay.feed(chunk))
+        if relay.failed is not None:
+            raise UpstreamBroken(f"the provider failed in its stream: {relay.failed.message}", code=relay.failed.code)
+        if not chunk or loop.time() > committed:
+            break
+    answer.first = b"".join(held)
+    flight.deadline = min(end, loop.time() + answer.target.timeouts.idle)
+
+
+def _refusal(prepared: Prepared, target: Target, connection: Connection, body: bytes) -> FreeholdError:
+    status = connection.status
+    if status == 500 and target.callers_fault is not None and target.callers_fault(body):
+        status = 400
+    if status < 400:
+        return UpstreamBroken(f"the provider answered with status {status}, which is no answer")
+    return prepared.read_error(status, dict(connection.headers), body)
+
+
+def _settle_failure(error: BaseException, answer: Answer, breaker: Breaker, recorder: Recorder, now: float) -> None:
+    """Books a failed attempt, and tells the breaker whether it was the deployment's fault."""
+    relay = answer.relay
+    usage = relay.usage if relay is not None else None
+    if isinstance(error, FreeholdError):
+        code = error.code
+        gone = error.fault == "caller" and not isinstance(error, BadRequest)
+        blame = error.fault in ("provider", "engine") and not isinstance(error, UpstreamRefused | UpstreamLimited)
+    else:
+        code, gone, blame = "internal_error", isinstance(error, asyncio.CancelledError), False
+    if blame:
+        breaker.fail(now)
+    elif isinstance(error, UpstreamRefused | UpstreamLimited):
+        breaker.succeed()
+    else:
+        breaker.abandon()
+    recorder.end("cancelled" if gone else "failed", answer.status, usage, code, None)

@@ -1,0 +1,33 @@
+"""What is known of a model: the dated data of models.toml, with what the configuration declares on top."""
+
+import re
+import tomllib
+from functools import cache
+from pathlib import Path
+
+import msgspec
+
+from freehold.config.schema import ModelFacts
+
+_DATED = re.compile(r"-(?:[0-9]{4}-[0-9]{2}-[0-9]{2}|[0-9]{8}|latest)$")
+_NOTHING = ModelFacts()
+
+
+@cache
+def known() -> dict[str, dict[str, ModelFacts]]:
+    """Returns the well-known models by provider and name, read once from models.toml."""
+    text = Path(__file__).with_name("models.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), dict[str, dict[str, ModelFacts]])
+
+
+def facts(provider: str, model: str, declared: ModelFacts | None = None) -> ModelFacts:
+    """Returns what is known of a model at a provider; each declared field replaces the built-in one.
+
+    A dated snapshot (`gpt-4o-mini-2024-07-18`, `claude-haiku-4-5-20251001`) is taken for the model it is one of.
+    """
+    models = known().get(provider, {})
+    built_in = models.get(model) or models.get(_DATED.sub("", model), _NOTHING)
+    if declared is None:
+        return built_in
+    given = {name: value for name in declared.__struct_fields__ if (value := getattr(declared, name)) is not None}
+    return msgspec.structs.replace(built_in, **given)

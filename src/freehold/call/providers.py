@@ -1,0 +1,308 @@
+"""Providers as data: the rows of providers.toml, and what a configuration makes of them.
+
+`resolve` joins three sources, the configuration winning over the environment and the environment over the row, into
+one `Endpoint` per provider: all the transport needs, worked out once. A provider that cannot be called is listed too,
+with the reason and the fix, so that `models`, `doctor` and an error for `groq/...` can say what is missing.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Struct, field
+
+from freehold.config import load as config_load
+from freehold.config.checks import wrong_url
+from freehold.config.schema import Config, DialectName, ModelFacts, Provider, Timeouts
+
+AuthKind = Literal["bearer", "x-api-key", "x-goog-api-key", "none"]
+Operation = Literal["chat", "stream", "count", "completions", "embeddings", "models"]
+
+_VERSION = re.compile(r"v[0-9]+(?:beta[0-9]*|alpha)?")
+_ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|models|messages(?:/count_tokens)?|responses)$")
+_LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}  # noqa: S104 compared with, never bound
+
+
+class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True):
+    """One row of providers.toml; the file's head explains the fields."""
+
+    title: str
+    dialect: DialectName
+    base_url: str
+    auth: AuthKind
+    paths: dict[Operation, str]
+    keys: list[str] = field(default_factory=list)
+    base_urls: list[str] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
+    env_headers: dict[str, str] = field(default_factory=dict)
+    ports: list[int] = field(default_factory=list)
+    owned: bool = False
+    docs: str = ""
+    checked: date | None = None
+    semconv: str = ""
+    prices: str | None = None
+    traits: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def local(self) -> bool:
+        """Whether this is a server on one's own machines, found by its port and needing no key."""
+        return bool(self.ports)
+
+
+class Endpoint(Struct, frozen=True):
+    """A provider as the transport needs it. `unavailable` is why it cannot be called, `fix` what to do about it."""
+
+    name: str
+    dialect: DialectName
+    base_url: str
+    """Without a trailing slash; a path of `paths` is appended as it stands."""
+    auth: tuple[bytes, bytes] | None
+    """Header name and value; None where none is sent."""
+    headers: tuple[tuple[bytes, bytes], ...]
+    owned: bool
+    row: ProviderRow
+    timeouts: Timeouts
+    max_connections: int
+    models: dict[str, ModelFacts]
+    """What the configuration declares, by model name."""
+    configured: bool = False
+    """Named in the configuration, rather than found."""
+    key_from: str | None = None
+    """The environment variable that held the key, where the configuration gave none."""
+    url_from: str | None = None
+    """The environment variable that held the base URL."""
+    unavailable: str | None = None
+    fix: str | None = None
+
+    @property
+    def paths(self) -> dict[Operation, str]:
+        return self.row.paths
+
+
+@cache
+def rows() -> dict[str, ProviderRow]:
+    """Returns the built-in providers by name, read once from providers.toml."""
+    text = Path(__file__).with_name("providers.toml").read_text("utf-8")
+    return msgspec.convert(tomllib.loads(text), dict[str, ProviderRow])
+
+
+def load_config(path: Path | None, env: Mapping[str, str]) -> config_load.Loaded:
+    """Returns `config.load.load` with the names of the built-in providers. Raises ConfigErrors."""
+    return config_load.load(path, env, providers=rows().keys())
+
+
+def row_of(name: str, dialect: DialectName | None = None) -> ProviderRow:
+    """Returns the row a configured provider inherits.
+
+    A name without a row, or with another dialect than its row's, gets the plain form of the dialect: its paths and
+    its way to carry a key, with no variables of the environment and no prices.
+    """
+    row = rows().get(name)
+    if row and dialect in (None, row.dialect):
+        return row
+    speaker = {"chat": "openai", "messages": "anthropic", "gemini": "gemini"}[dialect or "chat"]
+    plain = msgspec.structs.replace(
+        rows()[speaker],
+        title=name,
+        keys=[],
+        base_urls=[],
+        env_headers={},
+        docs="",
+        semconv=name,
+        prices=None,
+        traits={},
+    )
+    if row is None:
+        return plain
+    return msgspec.structs.replace(
+        plain, title=row.title, keys=row.keys, owned=row.owned, ports=row.ports, semconv=row.semconv, prices=row.prices
+    )
+
+
+def normalise_base_url(row: ProviderRow, url: str) -> str:
+    """Returns the base URL meant by what a person typed, to which the row's paths can be appended.
+
+    With or without a trailing slash, `/v1`, or a whole endpoint pasted in, all come out the same:
+    - on the provider's own host, a path that is a beginning of the row's path is completed to it;
+    - elsewhere a bare host gets `/v1`, as every server of the chat dialect has it, and any other path is believed;
+    - the messages and gemini dialects carry the version in their paths, so it is taken off.
+    A host without a scheme, as OLLAMA_HOST may be, is read as http.
+    """
+    url = url.strip()
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    path = parts.path.rstrip("/")
+    if row.dialect == "chat":
+        path = _chat_path(row, parts, _ENDPOINT.sub("", path))
+    else:
+        path = _ENDPOINT.sub("", path)
+        head, _, last = path.rpartition("/")
+        path = head if _VERSION.fullmatch(last) else path
+    return urlunsplit((parts.scheme, _netloc(parts, row), path, "", "")).rstrip("/")
+
+
+def _chat_path(row: ProviderRow, typed: SplitResult, path: str) -> str:
+    own = urlsplit(row.base_url)
+    if typed.hostname == own.hostname and own.path.startswith(path):
+        return own.path
+    return path or "/v1"
+
+
+def _netloc(parts: SplitResult, row: ProviderRow) -> str:
+    """Fills in what a local server's variable may leave out: its port, and an address one can connect to."""
+    if not row.local or parts.scheme != "http":
+        return parts.netloc
+    host = parts.hostname or ""
+    host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"{host}:{parts.port or row.ports[0]}"
+
+
+def resolve(config: Config, env: Mapping[str, str], *, local: Iterable[tuple[str, str]] = ()) -> dict[str, Endpoint]:
+    """Returns every provider by name: configured ones first, then the built-in ones.
+
+    `local` are servers found on this machine (`discover.probe_local`): provider name and base URL. Built-in providers
+    that nobody configured are offered only if `discover` is on and the environment has their key.
+    """
+    found = dict(local) if config.discover else {}
+    result = {name: _configured(name, given, config, env, found) for name, given in config.providers.items()}
+    for name, row in rows().items():
+        if name not in result:
+            result[name] = _discovered(name, row, config, env, found)
+    return result
+
+
+def _configured(
+    name: str, given: Provider, config: Config, env: Mapping[str, str], found: Mapping[str, str]
+) -> Endpoint:
+    row = row_of(name, given.dialect)
+    url, url_from = (given.base_url, None) if given.base_url else _from_env(row.base_urls, env)
+    key, key_from = (given.api_key, None) if given.api_key else _from_env(row.keys, env)
+    return _endpoint(
+        name,
+        row,
+        config,
+        env,
+        base_url=normalise_base_url(row, url or found.get(name) or row.base_url),
+        url_from=url_from,
+        key=key,
+        key_from=key_from,
+        needs_key=url is None and not row.local,
+        given=given,
+    )
+
+
+def _discovered(
+    name: str, row: ProviderRow, config: Config, env: Mapping[str, str], found: Mapping[str, str]
+) -> Endpoint:
+    url, url_from = _from_env(row.base_urls, env) if config.discover else (None, None)
+    key, key_from = _from_env(row.keys, env) if config.discover else (None, None)
+    endpoint = _endpoint(
+        name,
+        row,
+        config,
+        env,
+        base_url=normalise_base_url(row, url or found.get(name) or row.base_url),
+        url_from=url_from,
+        key=key,
+        key_from=key_from,
+        needs_key=not row.local,
+        given=Provider(),
+    )
+    if endpoint.unavailable is None and row.local and url is None and name not in found:
+        why, fix = f"{row.title} was not found running here", f"start it, or name it under providers as {name}"
+        return msgspec.structs.replace(endpoint, unavailable=why, fix=fix)
+    return endpoint
+
+
+def _endpoint(
+    name: str,
+    row: ProviderRow,
+    config: Config,
+    env: Mapping[str, str],
+    *,
+    base_url: str,
+    url_from: str | None,
+    key: str | None,
+    key_from: str | None,
+    needs_key: bool,
+    given: Provider,
+) -> Endpoint:
+    headers = {**row.headers, **{h: env[v] for h, v in row.env_headers.items() if env.get(v)}}
+    unavailable, fix = _trouble(name, row, config, base_url, key, url_from, needs_key)
+    return Endpoint(
+        name=name,
+        dialect=row.dialect,
+        base_url=base_url,
+        auth=_auth(row.auth, key) if key and not unavailable else None,
+        headers=_merged(headers, given.headers),
+        owned=row.owned if given.owned is None else given.owned,
+        row=row,
+        timeouts=given.timeouts or config.timeouts,
+        max_connections=given.max_connections,
+        models=given.models,
+        configured=name in config.providers,
+        key_from=key_from,
+        url_from=url_from,
+        unavailable=unavailable,
+        fix=fix,
+    )
+
+
+def _trouble(
+    name: str,
+    row: ProviderRow,
+    config: Config,
+    base_url: str,
+    key: str | None,
+    variable: str | None,
+    needs_key: bool,
+) -> tuple[str | None, str | None]:
+    """Returns why a provider cannot be called and the fix, or (None, None)."""
+    if variable and wrong_url(base_url):
+        return f"{variable} is not an http or https URL", f"correct or unset {variable}"
+    if variable and _is_ours(base_url, config):
+        return f"{variable} points at this gateway itself", f"unset {variable} where freehold runs"
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        return "its key holds spaces, line breaks or special characters", f"set {' or '.join(row.keys)} again"
+    if key is None and needs_key:
+        if name not in config.providers and not config.discover:
+            return "it is not configured, and discover is off", f"name it under providers as {name}"
+        fix = f"set {' or '.join(row.keys)}" if row.keys else f"give api_key under providers.{name}"
+        return f"no key for {row.title}", fix
+    return None, None
+
+
+def _is_ours(base_url: str, config: Config) -> bool:
+    """Whether a URL leads back to this gateway: clients are pointed at it with the very variables we honour."""
+    parts = urlsplit(base_url)
+    ours = {config.server.host, *(_LOOPBACK if config.server.host in _LOOPBACK else ())}
+    return parts.port == config.server.port and parts.hostname in ours
+
+
+def _from_env(names: list[str], env: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Returns the first value that is set and the variable's name, surrounding white space removed."""
+    for name in names:
+        if value := env.get(name, "").strip():
+            return value, name
+    return None, None
+
+
+def _auth(kind: AuthKind, key: str) -> tuple[bytes, bytes] | None:
+    match kind:
+        case "bearer":
+            return b"Authorization", b"Bearer " + key.encode()
+        case "x-api-key" | "x-goog-api-key":
+            return kind.encode(), key.encode()
+    return None
+
+
+def _merged(row: dict[str, str], given: dict[str, str]) -> tuple[tuple[bytes, bytes], ...]:
+    """Returns headers as bytes; a configured one replaces the row's, whatever its case."""
+    replaced = {name.lower() for name in given}
+    kept = {name: value for name, value in row.items() if name.lower() not in replaced}
+    return tuple((name.encode(), value.encode("latin-1", "replace")) for name, value in {**kept, **given}.items())

@@ -1,0 +1,12 @@
+"""The only code in Freehold that opens a socket outward: an HTTP/1.1 client for providers and engines.
+
+It is written by us because it is on the hot path of every request: `httptools` parses, uvloop moves bytes, and
+nothing else stands between. Parsing (`wire.py`) knows no sockets, so that it can be fuzzed; `pool.py` keeps
+connections; `fetch.py` is the convenient form for everything that is not hot.
+"""
+
+from freehold.call.transport.fetch import fetch
+from freehold.call.transport.pool import Origin, Pool
+from freehold.call.transport.wire import Connection, Flight, request_head
+
+__all__ = ["Connection", "Flight", "Origin", "Pool", "fetch", "request_head"]

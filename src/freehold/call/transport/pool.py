@@ -1,0 +1,181 @@
+"""Connections of one origin, kept for reuse: the newest idle one first, so that the pool shrinks to what is needed."""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from freehold.call.transport.wire import Connection, Flight
+from freehold.errors import UpstreamOverloaded, UpstreamTimeout, UpstreamUnreachable
+
+IDLE_SECONDS = 45.0
+"""An idle connection older than this is not trusted: many servers close theirs after a minute, some sooner."""
+MAX_WAITING = 2000
+
+
+class Origin(NamedTuple):
+    """Scheme, host and port of an upstream, and the path that its base URL carries."""
+
+    tls: bool
+    host: str
+    port: int
+    prefix: str
+
+    @classmethod
+    def parse(cls, url: str) -> "Origin":
+        """Splits a base URL. Raises ValueError for anything but plain http(s) with a host."""
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f"not an http(s) URL: {url!r}")
+        if parts.username or parts.password:
+            raise ValueError("a base URL may not hold credentials")
+        tls = parts.scheme == "https"
+        return cls(tls, parts.hostname, parts.port or (443 if tls else 80), parts.path.rstrip("/"))
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return host if self.port == (443 if self.tls else 80) else f"{host}:{self.port}"
+
+
+class Pool:
+    """At most `limit` connections to one origin; further flights wait their turn."""
+
+    def __init__(
+        self,
+        origin: Origin,
+        *,
+        connect_timeout: float,
+        limit: int,
+        idle_seconds: float = IDLE_SECONDS,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        self.origin = origin
+        self._idle_seconds = idle_seconds
+        self._connect_timeout = connect_timeout
+        self._limit = limit
+        self._context = context
+        self._idle: list[Connection] = []
+        self._all: set[Connection] = set()
+        self._opening = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._shut = False
+
+    @property
+    def busy(self) -> int:
+        """Connections with an exchange in flight, or being opened."""
+        return len(self._all) - len(self._idle) + self._opening
+
+    def idle(self) -> Connection | None:
+        """Returns a connection that waits for work, the most recently used one, or None."""
+        idle = self._idle
+        if idle and self._loop is not None and self._loop.time() - idle[-1].idle_since < self._idle_seconds:
+            return idle.pop()
+        return None
+
+    async def acquire(self, flight: Flight) -> Connection:
+        """Returns a connection, idle or new. Raises UpstreamUnreachable, UpstreamTimeout or the flight's failure."""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        while True:
+            connection = self.idle()
+            if connection is not None:
+                return connection
+            for stale in list(self._idle):
+                stale.close()
+            if len(self._all) + self._opening < self._limit:
+                return await self._open(flight, loop)
+            if len(self._waiting) >= MAX_WAITING:
+                raise UpstreamOverloaded("too many requests wait for a connection to this provider")
+            turn: asyncio.Future[None] = loop.create_future()
+            self._waiting.append(turn)
+            try:
+                await flight.wait(turn)
+            except BaseException:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                elif turn.done() and not turn.cancelled() and turn.exception() is None:
+                    self._next()
+                raise
+
+    async def _open(self, flight: Flight, loop: asyncio.AbstractEventLoop) -> Connection:
+        origin = self.origin
+        self._opening += 1
+        opening = loop.create_task(self._connect(loop))
+        try:
+            await flight.wait(opening)  # type: ignore[arg-type]
+            connection = opening.result()
+        except ssl.SSLError as error:
+            raise UpstreamUnreachable(
+                f"TLS with {origin.host} failed: {error.reason or error}",
+                hint="check the CA store: freehold doctor",
+                code="upstream_tls",
+            ) from error
+        except socket.gaierror as error:
+            raise UpstreamUnreachable(f"{origin.host} has no address: {error.strerror}") from error
+        except TimeoutError as error:
+            raise UpstreamTimeout(
+                f"no connection to {origin.host}:{origin.port} within {self._connect_timeout:g} s",
+                code="upstream_connect_timeout",
+            ) from error
+        except OSError as error:
+            raise UpstreamUnreachable(
+                f"no connection to {origin.host}:{origin.port}: {error.strerror or error}"
+            ) from error
+        finally:
+            self._opening -= 1
+            if not opening.done() or opening.cancelled() or opening.exception() is not None:
+                self._next()
+            elif flight.failure is not None:
+                opening.result().close()
+        self._all.add(connection)
+        return connection
+
+    async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
+        origin = self.origin
+        async with asyncio.timeout(self._connect_timeout):
+            _, connection = await loop.create_connection(
+                lambda: Connection(self, loop), origin.host, origin.port, ssl=self._tls() if origin.tls else None
+            )
+        return connection
+
+    def _tls(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = ssl.create_default_context()
+        return self._context
+
+    def release(self, connection: Connection) -> None:
+        """Takes back a connection whose exchange is over."""
+        if self._shut or self._loop is None:
+            connection.close()
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+        if self._waiting:
+            self._next()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection is gone; somebody who waits may open another."""
+        self._all.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiting:
+            self._next()
+
+    def _next(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    def shut(self) -> None:
+        """No more reuse: idle connections close now, busy ones when their exchange ends."""
+        self._shut = True
+        for connection in list(self._idle):
+            connection.close()

@@ -1,0 +1,47 @@
+"""From what a dialect peeked at to the facts that routing decides on."""
+
+from msgspec import Struct
+
+from freehold.dialects.peek import Peek
+
+BYTES_PER_TOKEN = 4
+"""A rough mean for English and JSON under today's tokenizers; other scripts need fewer bytes a token, so a limit that
+is decided on this estimate is a soft one."""
+ASSUMED_OUTPUT = 1024
+"""Tokens held for an answer whose length the client did not limit; the settlement corrects it."""
+
+_FLAGS = ("tools", "schema", "images", "audio", "documents")
+
+
+class Facts(Struct, gc=False):
+    """Sizes are tokens, estimated. `needs` holds capability names as in `config.schema.Capability`."""
+
+    asked: str
+    needs: frozenset[str]
+    input_tokens: int
+    output_tokens: int
+    stream: bool = False
+    difficulty: float | None = None
+    """0 trivial to 1 hard; only estimated where a route depends on it."""
+    signs: tuple[str, ...] = ()
+    """What the difficulty was read from."""
+
+    @property
+    def held(self) -> int:
+        """The worst case in tokens, to be held against a limit before the call."""
+        return self.input_tokens + self.output_tokens
+
+
+_NEEDS: dict[tuple[bool, ...], frozenset[str]] = {}
+
+
+def facts(peek: Peek, kind: str = "") -> Facts:
+    """`kind` is a capability that the endpoint itself needs: embeddings or completions."""
+    flags = (peek.tools, peek.schema, peek.images, peek.audio, peek.documents)
+    needs = _NEEDS.get(flags)
+    if needs is None:
+        needs = _NEEDS[flags] = frozenset(name for name, on in zip(_FLAGS, flags, strict=True) if on)
+    if kind:
+        needs = needs | {kind}
+    output = 0 if kind == "embeddings" else (peek.max_tokens or ASSUMED_OUTPUT) * peek.n
+    return Facts(peek.model, needs, peek.input_bytes // BYTES_PER_TOKEN + 1, output, peek.stream)

@@ -1,0 +1,227 @@
+"""Checks of what Freehold was told and what it keeps: configuration, providers, engines, store, journals, prices."""
+
+import asyncio
+import errno
+import os
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from freehold.cli.site import Finding, Site
+from freehold.errors import ConfigError, FreeholdError
+from freehold.home import database, journal_dir, keys_file, log_dir, run_dir
+
+OLD_PRICES = 120
+"""Days after which price data is called old: providers change prices a few times a year."""
+LATE_SECONDS = 60
+LATE_BYTES = 64 << 20
+"""How much, or how long, journals may wait for a running gateway's ledger before that is called late."""
+
+
+def configuration(site: Site) -> list[Finding]:
+    mistakes = site.mistakes
+    if mistakes is None:
+        found = str(site.path) if site.path else "no file: all defaults"
+        return [Finding("config", "ok", f"{found} (version {site.loaded.version})")]
+    several: list[ConfigError] = getattr(mistakes, "errors", [mistakes])
+    return [Finding("config", "fail", str(one), one.hint or "freehold config check") for one in several]
+
+
+def keys(site: Site) -> list[Finding]:
+    from freehold.admit.keys import Keyring, read_keys
+
+    path = keys_file()
+    try:
+        kept = read_keys(path)
+        ring = Keyring([*site.config.keys, *kept])
+    except ConfigError as error:
+        return [Finding("keys", "fail", str(error), error.hint)]
+    if path.exists() and path.stat().st_mode & 0o077:
+        return [Finding("keys", "warn", f"{path} can be read by others", f"chmod 600 {path}")]
+    if not len(ring):
+        return [Finding("keys", "ok", "none yet: the first freehold up makes one")]
+    return [Finding("keys", "ok", f"{len(ring)} for clients")]
+
+
+def providers(site: Site) -> list[Finding]:
+    """Whether what each configured provider needs is there; whether it is right, only a call could say."""
+    findings = []
+    for endpoint in site.endpoints.values():
+        if endpoint.unavailable is not None and endpoint.configured:
+            findings.append(Finding("providers", "fail", f"{endpoint.name}: {endpoint.unavailable}", endpoint.fix))
+        elif endpoint.unavailable is not None and "points at this gateway" in endpoint.unavailable:
+            findings.append(Finding("providers", "warn", f"{endpoint.name}: {endpoint.unavailable}", endpoint.fix))
+    ready = [endpoint.name for endpoint in site.endpoints.values() if endpoint.unavailable is None]
+    found = ", ".join(ready) or "no rented provider has a key (freehold models --all says how to add one)"
+    return [*findings, Finding("providers", "ok", found)]
+
+
+def port(site: Site) -> list[Finding]:
+    host, number = site.config.server.host, site.config.server.port
+    gateway = site.gateway
+    if gateway is not None and gateway.url.endswith(f":{number}"):
+        return [Finding("port", "ok", f"{number} is held by the gateway of this home (process {gateway.pid})")]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, number))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                fix = f"freehold up --port {number + 1 if number < 65535 else 0}, or stop what listens there"
+                return [Finding("port", "fail", f"{number} on {host} is used by another program", fix)]
+            reason = error.strerror or str(error)
+            return [Finding("port", "fail", f"cannot listen on {host}:{number}: {reason}", "set server.host and port")]
+    return [Finding("port", "ok", f"{number} on {host} is free")]
+
+
+def gateway(site: Site) -> list[Finding]:
+    from freehold.call.transport import fetch
+
+    running = site.gateway
+    announced = run_dir() / "up.json"
+    if running is None:
+        if announced.exists():
+            return [Finding("gateway", "warn", "it ended without saying so", f"freehold up (or rm {announced})")]
+        return [Finding("gateway", "ok", "none runs from this home")]
+    try:
+        status, _, _ = asyncio.run(fetch("GET", f"{running.url}/health/ready", timeout=5.0))
+    except FreeholdError as error:
+        fix = f"kill {running.pid} && freehold up"
+        return [Finding("gateway", "fail", f"process {running.pid} does not answer: {error}", fix)]
+    if status != 200:
+        return [Finding("gateway", "warn", f"{running.url} is not ready (status {status})", "wait, or freehold up")]
+    return [Finding("gateway", "ok", f"{running.url} answers (process {running.pid})")]
+
+
+def engines(site: Site) -> list[Finding]:
+    """The embedded engine, the model files, and the engines of a running gateway."""
+    from freehold.own.catalog import engine_specs
+    from freehold.own.engine import Missing
+    from freehold.own.llamacpp import LlamaCpp
+    from freehold.serve.published import Engines, Published
+
+    try:
+        specs = engine_specs(site.config, site.loaded.path)
+    except ConfigError as error:
+        return [Finding("engines", "fail", str(error), error.hint)]
+    if not specs:
+        return [Finding("engines", "ok", "no owned models are configured")]
+    engine = LlamaCpp().probe()
+    if isinstance(engine, Missing):
+        return [Finding("engines", "fail", engine.reason, engine.hint)]
+    findings = [
+        Finding("engines", "ok", f"own/{spec.name}: {spec.path.name}, {spec.path.stat().st_size / (1 << 20):,.1f} MiB")
+        for spec in specs
+    ]
+    if site.gateway is not None:
+        states = Published(run_dir() / "engines.json", Engines).value
+        for name, state in states.items():
+            if state.state == "failed":
+                found = f"own/{name} failed: {state.error or 'no reason given'}"
+                findings.append(Finding("engines", "fail", found, f"read {log_dir()}/engine-*.log"))
+    return [Finding("engines", "ok", f"llama.cpp (xllamacpp {engine.version})"), *findings]
+
+
+def store(site: Site) -> list[Finding]:
+    """Whether the ledger's database opens, is whole and can be written."""
+    path = database()
+    if not path.exists():
+        return [Finding("store", "ok", "none yet: the first freehold up makes it")]
+    if not os.access(path, os.R_OK | os.W_OK):
+        return [Finding("store", "fail", f"{path} cannot be written", f"chmod u+rw {path}")]
+    spare = f"freehold up makes a new one after: mv {path} {path}.broken (journals that are still there are read again)"
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=5.0)) as connection:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            return [Finding("store", "warn", f"{path.name} is busy: {error}", "try again in a moment")]
+        return [Finding("store", "fail", f"{path.name} cannot be opened: {error}", f"chmod u+rw {path}")]
+    except sqlite3.DatabaseError as error:
+        return [Finding("store", "fail", f"{path.name} is damaged: {error}", spare)]
+    if verdict != "ok":
+        return [Finding("store", "fail", f"{path.name} is damaged: {verdict}", spare)]
+    return [Finding("store", "ok", f"{path.name}, {path.stat().st_size / (1 << 20):,.1f} MiB, is whole")]
+
+
+def journals(site: Site) -> list[Finding]:
+    """What workers wrote and the ledger has not read, and what in it is no entry."""
+    from freehold.record.journal import segments
+
+    read = _read_so_far()
+    states = {path: path.stat() for path in segments(journal_dir())}
+    findings = [
+        Finding("journals", "warn", f"{size:,} bytes of {path} are damaged, all else in it was read", f"rm {path}")
+        for path in states
+        if (size := read.get(path.name, _UNREAD).damaged)
+    ]
+    waiting = {path: state.st_size - read.get(path.name, _UNREAD).offset for path, state in states.items()}
+    behind = {path: size for path, size in waiting.items() if size and not read.get(path.name, _UNREAD).done}
+    if not behind:
+        return [*findings, Finding("journals", "ok", "nothing waits for the ledger")]
+    size = sum(behind.values())
+    found = f"{size / (1 << 20):,.1f} MiB in {len(behind)} segments wait for the ledger"
+    if site.gateway is None:
+        return [*findings, Finding("journals", "ok", f"{found}: the next freehold up takes them in")]
+    still = time.time() - min(states[path].st_mtime for path in behind)
+    if still > LATE_SECONDS or size > LATE_BYTES:
+        fix = f"restart freehold up; if it stays, look for 'ledger' in its output and check {database()}"
+        return [*findings, Finding("journals", "warn", f"{found}, the oldest since {still:,.0f} s", fix)]
+    return [*findings, Finding("journals", "ok", found)]
+
+
+class _Read(NamedTuple):
+    """How far the ledger read a segment. `done`: to its end, and nothing will be appended."""
+
+    offset: int = 0
+    damaged: int = 0
+    done: int | None = None
+
+
+_UNREAD = _Read()
+
+
+def _read_so_far() -> dict[str, _Read]:
+    """By segment, as the ledger's own table has it (record/ingest.py)."""
+    if not database().exists():
+        return {}
+    try:
+        with closing(sqlite3.connect(f"{database().as_uri()}?mode=ro", uri=True, timeout=5.0)) as connection:
+            rows = connection.execute("SELECT file, offset, damaged, done FROM journals").fetchall()
+    except sqlite3.Error:
+        return {}  # the check of the store says what is wrong with it
+    return {file: _Read(*rest) for file, *rest in rows}
+
+
+def prices(site: Site) -> list[Finding]:
+    from freehold.record.prices import price_age
+
+    date = price_age()
+    if date is None:
+        return [Finding("prices", "warn", "the price data has no date", "pip install --upgrade genai-prices")]
+    days = (datetime.now(UTC).date() - date).days
+    if days > OLD_PRICES:
+        fix = "pip install --upgrade genai-prices"
+        return [Finding("prices", "warn", f"the price data is {days} days old ({date})", fix)]
+    return [Finding("prices", "ok", f"price data of {date}")]
+
+
+def local_servers(site: Site) -> list[Finding]:
+    """Model servers on this machine's usual ports; asks the loopback address only."""
+    from freehold.call.discover import probe_local
+    from freehold.call.transport import fetch
+
+    own = {site.config.server.port}
+    if site.gateway is not None:
+        own.add(int(site.gateway.url.rsplit(":", 1)[1]))
+    found = asyncio.run(probe_local(fetch, skip=frozenset(own)))
+    if not found:
+        return [Finding("local servers", "ok", "none found on their usual ports")]
+    servers = [f"{server.provider} at {server.base_url} ({len(server.models)} models)" for server in found]
+    return [Finding("local servers", "ok", ", ".join(servers))]

@@ -1,0 +1,69 @@
+"""What the checks of `doctor` look at, read once, and the form of what they find."""
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from freehold.call.providers import Endpoint, load_config, resolve
+from freehold.cli import client
+from freehold.config.load import Loaded, find
+from freehold.config.schema import Config
+from freehold.errors import ConfigError
+
+Verdict = Literal["ok", "warn", "fail"]
+"""warn: works, but will not for long or not well. fail: something that was asked for cannot work."""
+
+
+class Finding(Struct, frozen=True):
+    """`fix` is the exact thing to do or type, None where all is well."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    fix: str | None = None
+
+
+class Site:
+    """This installation: its configuration, its gateway if one runs, its providers."""
+
+    def __init__(self, config: Path | None) -> None:
+        self._config = config
+
+    @cached_property
+    def path(self) -> Path | None:
+        return find(self._config)
+
+    @cached_property
+    def _read(self) -> Loaded | ConfigError:
+        try:
+            return load_config(self.path, os.environ)
+        except ConfigError as error:
+            return error
+
+    @property
+    def loaded(self) -> Loaded:
+        """The configuration, or all defaults where it has mistakes: other checks go on."""
+        return self._read if isinstance(self._read, Loaded) else load_config(None, os.environ)
+
+    @property
+    def mistakes(self) -> ConfigError | None:
+        return self._read if isinstance(self._read, ConfigError) else None
+
+    @property
+    def config(self) -> Config:
+        return self.loaded.config
+
+    @cached_property
+    def endpoints(self) -> dict[str, Endpoint]:
+        return resolve(self.config, os.environ)
+
+    @cached_property
+    def gateway(self) -> client.Running | None:
+        return client.running()
+
+
+Check = Callable[[Site], list[Finding]]

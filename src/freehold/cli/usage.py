@@ -1,0 +1,166 @@
+"""`freehold usage`: what was spent, on what and by whom.
+
+Reads the ledger, FREEHOLD_HOME/freehold.db. What the workers wrote and the ledger does not hold yet is taken in first,
+unless a running gateway is doing so itself, which it does twice a second.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from freehold.cli import output
+
+if TYPE_CHECKING:
+    from freehold.record.store import Store
+    from freehold.record.usage import By, Spend
+
+_GROUPS = ("key", "model", "provider", "deployment", "day", "kind")
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+
+
+class Moment(click.ParamType):
+    """A date (2027-01-31), a moment (2027-01-31T18:00Z), or a time ago: 12h, 7d, 4w. Without an offset it is UTC."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        from freehold.config.checks import parse_time
+
+        if isinstance(value, datetime):
+            return value
+        number, unit = value[:-1], _UNITS.get(value[-1:])
+        if unit and number.isascii() and number.isdigit() and len(number) <= 5:
+            return datetime.now(UTC) - timedelta(**{unit: int(number)})
+        found = parse_time(value)
+        if found is None:
+            self.fail(f"{value!r} is not a time; write it like 7d, 12h, 2027-01-31 or 2027-01-31T18:00Z", param, ctx)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+@click.command()
+@click.option("--by", type=click.Choice(_GROUPS), default="model", show_default=True, help="What to sum by.")
+@click.option("--since", type=Moment(), help="From here on: 7d, 12h, 2027-01-31.")
+@click.option("--until", type=Moment(), help="Up to here, this moment not included.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="freehold.yaml with your own prices.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(by: "By", since: datetime | None, until: datetime | None, config: Path | None, as_json: bool) -> None:
+    """Show what was spent, on what and by whom.
+
+    Cost is what the price data and freehold.yaml say, in US dollars. Calls that have no price are shown as unpriced
+    and are in no sum; calls of unknown outcome were cut off when a worker was killed. Times are cut to the hour, days
+    are days in UTC. `--by kind` sets rented models against owned ones.
+    """
+    from freehold.home import database
+    from freehold.record.store import Store
+    from freehold.record.usage import running, spend, total
+
+    if since and until and since >= until:
+        raise click.BadParameter("is not after --since", param_hint="--until")
+    store = Store(database())
+    try:
+        _take_in(store, config)
+        rows = spend(store.connection, by, since, until)
+        kinds = spend(store.connection, "kind", since, until)
+        unfinished = running(store.connection)
+    finally:
+        store.close()
+    everything = total(rows)
+    if as_json:
+        output.emit(
+            {
+                "by": by,
+                "since": since.isoformat() if since else None,
+                "until": until.isoformat() if until else None,
+                "rows": [_value(row) for row in rows],
+                "total": _value(everything),
+                "kinds": [_value(row) for row in kinds],
+                "running": unfinished,
+            }
+        )
+        return
+    if not rows:
+        output.say("no calls were made in this time" if since or until else "no calls were made yet")
+        return
+    output.table(_columns(by), [_cells(row) for row in [*rows, everything]])
+    _remarks(everything, kinds if by != "kind" else [], unfinished)
+
+
+def _take_in(store: "Store", config: Path | None) -> None:
+    """Brings the ledger up to date, or says why it may be a little behind."""
+    from freehold.call.providers import load_config, rows
+    from freehold.config.load import find
+    from freehold.errors import ConfigError
+    from freehold.home import journal_dir
+    from freehold.record.ingest import Ingest
+    from freehold.record.journal import segments
+    from freehold.record.prices import Pricer
+
+    if not segments(journal_dir()):
+        return
+    try:
+        loaded = load_config(find(config), os.environ)
+    except ConfigError as error:
+        output.warn(f"the newest calls are not taken in, because their prices may be in a broken file: {error}")
+        output.hint("freehold config check")
+        return
+    ingest = Ingest(store, journal_dir(), Pricer(loaded.config, {name: row.prices for name, row in rows().items()}))
+    try:
+        while (report := ingest.step()).entries:
+            pass
+        if report.locked:
+            output.say("a running gateway keeps the ledger; calls of the last second may be missing")
+    finally:
+        ingest.close()
+
+
+def _columns(by: str) -> list[output.Column | str]:
+    numbers = ("calls", "ok", "failed", "cancelled", "unknown", "input", "cached", "output", "cost")
+    return [by, *(output.Column(name, right=True) for name in numbers)]
+
+
+def _cells(row: "Spend") -> list[object]:
+    name = row.name or "(lost)"
+    return [
+        name,
+        row.calls,
+        row.ok,
+        row.failed,
+        row.cancelled,
+        row.unknown,
+        row.input,
+        row.cached,
+        row.output,
+        _cost(row),
+    ]
+
+
+def _cost(row: "Spend") -> str:
+    """Money that is known, and beside it the calls that it leaves out."""
+    left_out = [f"{row.unpriced:,} unpriced"] if row.unpriced else []
+    if row.dollars is None:
+        return "unpriced" if row.unpriced else "unknown"
+    return " + ".join([output.money(row.dollars) or "", *left_out])
+
+
+def _value(row: "Spend") -> dict[str, Any]:
+    from msgspec.structs import asdict
+
+    value = asdict(row)
+    del value["cost"]
+    return {**value, "cost_usd": row.dollars}
+
+
+def _remarks(everything: "Spend", kinds: "list[Spend]", unfinished: int) -> None:
+    if len(kinds) > 1:
+        output.say("; ".join(f"{kind.name}: {kind.calls:,} calls, {_cost(kind)}" for kind in kinds))
+    if everything.unknown:
+        output.say(f"{everything.unknown:,} calls were cut off when a worker was killed; what they cost is not known")
+    if everything.estimated:
+        output.say(f"the tokens of {everything.estimated:,} calls are estimates, because the provider sent no count")
+    if everything.unpriced:
+        output.hint("give a model its price in freehold.yaml: providers.NAME.models.MODEL.input and .output")
+    if unfinished:
+        output.say(f"{unfinished:,} calls are still running")

@@ -1,0 +1,100 @@
+"""What the gateway would see, worked out here: for `models` and `explain`, which must not start or call anything.
+
+The catalog is built by the same code as the gateway's. What only a running gateway knows (engine states, rates, servers
+found on this machine) comes from the files it publishes under FREEHOLD_HOME/run; when none runs, rates come from the
+price data and owned engines are assumed to start. `assumed` says so in words, for the person who reads the result.
+"""
+
+import os
+from pathlib import Path
+
+from msgspec import Struct
+
+from freehold.call.providers import Endpoint, load_config, resolve
+from freehold.cli.client import Running, running
+from freehold.config.load import Loaded, find
+from freehold.decide import Catalog, Deployment
+from freehold.home import run_dir
+from freehold.serve.catalog import OWN, build_catalog
+from freehold.serve.published import Engine, Engines, Local, Published, Rate, Rates
+
+
+class View(Struct):
+    loaded: Loaded
+    endpoints: dict[str, Endpoint]
+    catalog: Catalog
+    engines: dict[str, Engine]
+    gateway: Running | None
+    """The one that runs from this FREEHOLD_HOME."""
+    price_date: str
+    """ISO date of the price data, empty where none was read."""
+    assumed: list[str]
+
+    def health(self, deployment: Deployment) -> str | None:
+        """Why a deployment cannot be called right now, None when it can, as far as that shows without calling it."""
+        if deployment.provider != OWN:
+            endpoint = self.endpoints.get(deployment.provider)
+            if endpoint is None:
+                return "its provider is not configured"
+            return f"{endpoint.unavailable} ({endpoint.fix})" if endpoint.unavailable is not None else None
+        if self.gateway is None:
+            return None
+        engine = self.engines.get(deployment.model)
+        if engine is None:
+            return "its engine has not been started yet"
+        if not engine.ready:
+            return f"its engine is {engine.state}" + (f": {engine.error}" if engine.error else "")
+        return None
+
+    def state(self, deployment: Deployment) -> str:
+        trouble = self.health(deployment)
+        if trouble is None and deployment.provider == OWN and self.gateway is None:
+            return "not started"
+        return trouble or "ready"
+
+
+def look(config: Path | None = None) -> View:
+    """Builds the view from --config, the running gateway's file, or the usual places. Raises ConfigError."""
+    gateway = running()
+    if config is None and gateway is not None and gateway.config:
+        config = Path(gateway.config)
+    loaded = load_config(find(config), os.environ)
+    folder = run_dir()
+    engines: dict[str, Engine] = Published(folder / "engines.json", Engines).value if gateway else {}
+    local = Published(folder / "local.json", Local).value if gateway else Local()
+    endpoints = resolve(loaded.config, os.environ, local=local.addresses)
+    rates, date = _published(folder) if gateway else ({}, "")
+    catalog = build_catalog(loaded, endpoints, engines, rates, local.models)
+    assumed = []
+    if gateway is None:
+        rates, date = _worked_out(loaded, endpoints, catalog)
+        if rates:
+            catalog = build_catalog(loaded, endpoints, engines, rates, local.models)
+        assumed = _assumptions(catalog)
+    return View(loaded, endpoints, catalog, engines, gateway, date, assumed)
+
+
+def _published(folder: Path) -> tuple[dict[str, Rate], str]:
+    published = Published(folder / "rates.json", Rates).value
+    return published.rates, published.date
+
+
+def _worked_out(loaded: Loaded, endpoints: dict[str, Endpoint], catalog: Catalog) -> tuple[dict[str, Rate], str]:
+    """Rates of every rented deployment, from the price data; its import is slow, so it is skipped where none is."""
+    rented = [d for d in catalog.deployments.values() if not d.owned]
+    if not rented:
+        return {}, ""
+    from freehold.record.prices import Pricer, price_age
+
+    pricer = Pricer(loaded.config, {name: endpoint.row.prices for name, endpoint in endpoints.items()})
+    found = {d.name: pricer.per_million(d.provider, d.model) for d in rented}
+    age = price_age()
+    return {name: Rate(*pair) for name, pair in found.items() if pair is not None}, age.isoformat() if age else ""
+
+
+def _assumptions(catalog: Catalog) -> list[str]:
+    assumed = []
+    if any(d.provider == OWN for d in catalog.deployments.values()):
+        assumed.append("no gateway runs here: owned models are taken as able to start")
+    assumed.append("servers on this machine that are not configured were not looked for")
+    return assumed

@@ -1,0 +1,173 @@
+"""`freehold.yaml` as types: the schema is the type, and an unknown key is an error.
+
+Every field is optional; the zero file `{}` runs the model in the box and whatever providers the environment has keys
+for. Durations are seconds; money is US dollars per million tokens.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=200)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Price = Annotated[float, Meta(ge=0)]
+DialectName = Literal["chat", "messages", "gemini"]
+Capability = Literal["tools", "schema", "images", "audio", "documents", "embeddings", "completions"]
+
+
+class Server(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Where the gateway listens. Anything but a loopback address must be asked for."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on: an IP address or a host name; `0.0.0.0` for every IPv4 address."""
+    port: Port = 8484
+    """Port to listen on; 0 takes any free one."""
+    workers: Annotated[int, Meta(ge=1, le=256)] = 1
+    """Gateway processes sharing the port."""
+    max_body_mb: Annotated[int, Meta(ge=1, le=1024)] = 50
+    """Largest request body, in MiB; a larger one is answered 413."""
+    max_inflight: Positive = 2000
+    """Requests one worker works on at a time; more are answered 503 at once."""
+    drain_seconds: Seconds = 30.0
+    """After SIGTERM, how long running requests may go on."""
+
+
+class Timeouts(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Limits of one call upstream, in seconds. A client's own `x-stainless-timeout` can only shorten `total`."""
+
+    connect: Seconds = 5.0
+    """Until the connection stands, TLS included."""
+    first_byte: Seconds = 120.0
+    """From the request sent to the first byte of the answer."""
+    idle: Seconds = 120.0
+    """Longest silence inside a stream; thinking models pause for minutes."""
+    total: Seconds = 900.0
+    """The whole call, attempts on other deployments included."""
+
+
+class ModelFacts(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What the owner declares of one model; fills gaps in and overrides what is built in."""
+
+    context: Positive | None = None
+    """Tokens the model takes, prompt and answer together."""
+    max_output: Positive | None = None
+    """Tokens it can answer with."""
+    input: Price | None = None
+    """US dollars per million uncached input tokens."""
+    output: Price | None = None
+    """US dollars per million output tokens."""
+    cached: Price | None = None
+    """US dollars per million input tokens read from a prompt cache."""
+    can: list[Capability] | None = None
+    """What it can do; a request that needs more is not sent to it."""
+    strength: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """0 to 1: the hardest prompts this model should get from `auto` (1: all of them)."""
+
+
+class Provider(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One rented provider, or a server of one's own that speaks a known dialect.
+
+    A name found in providers.toml inherits that row; another name needs `base_url`, and `dialect` if it is not chat.
+    """
+
+    base_url: str | None = None
+    """Where its API is, with or without `/v1`."""
+    api_key: str | None = None
+    """Its key, best as `${VARIABLE}`; without one the provider's usual variable is used."""
+    dialect: DialectName | None = None
+    """The language it speaks; needed only where it is not that of its row in providers.toml."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Sent with every request, instead of the row's own of the same name."""
+    owned: bool | None = None
+    """True: this endpoint runs on one's own machines, so it counts as owned."""
+    models: dict[str, ModelFacts] = field(default_factory=dict)
+    """Its models, by the name it has for them, with what is to be known of each."""
+    timeouts: Timeouts | None = None
+    """Instead of the general `timeouts`."""
+    max_connections: Positive = 1000
+    """Connections one worker may hold to it."""
+
+
+class Owned(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One owned model: a GGUF file on disk. Served as `own/NAME`; NAME defaults to the file's stem."""
+
+    path: str
+    """The GGUF file."""
+    name: Name | None = None
+    """NAME in `own/NAME`; the file's name without `.gguf` where it is not given."""
+    context: Positive | None = None
+    """Tokens of context for each request; the model's own where it is not given."""
+    parallel: Annotated[int, Meta(ge=1, le=256)] = 4
+    """Requests it answers at a time."""
+    threads: Positive | None = None
+    """CPU threads; the engine chooses where it is not given."""
+    gpu_layers: Annotated[int, Meta(ge=0)] = 0
+    """Layers to put on the GPU."""
+    facts: ModelFacts | None = None
+    """What `auto` should know of it."""
+
+
+class Auto(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A model name that decides per request among deployments and aliases."""
+
+    among: Annotated[list[Name], Meta(min_length=1)]
+    """Deployments (`provider/model`, `own/NAME`) and aliases to choose from."""
+    objective: Literal["cheapest", "best", "balanced"] = "cheapest"
+    """The cheapest that is strong enough, the strongest, or between."""
+
+
+class Key(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A virtual key. Give `key` (or `${VARIABLE}`), or only its `hash` as `freehold keys add` prints it."""
+
+    name: Name
+    """Shown in the ledger instead of the key."""
+    key: str | None = None
+    """What clients send; at least 16 characters, best as `${VARIABLE}`."""
+    hash: str | None = None
+    """Instead of `key`: its hash, as `freehold keys add` prints it."""
+    models: list[Name] | None = None
+    """Names this key may ask for; none means all."""
+    requests_per_minute: Positive | None = None
+    """Over this, 429."""
+    tokens_per_minute: Positive | None = None
+    """Input and output tokens together; over this, 429."""
+    expires: str | None = None
+    """ISO 8601 date or time after which the key is refused."""
+
+
+class Breaker(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A deployment that fails `failures` times in a row is left alone for `cooldown` seconds, then tried once."""
+
+    failures: Positive = 5
+    """Failures in a row that open it."""
+    cooldown: Seconds = 15.0
+    """Seconds until the next try."""
+
+
+class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The whole of freehold.yaml."""
+
+    server: Server = field(default_factory=Server)
+    """Where the gateway listens."""
+    providers: dict[Name, Provider] = field(default_factory=dict)
+    """Rented providers and model servers, by name. The name is the first part of `provider/model`."""
+    own: list[Owned] = field(default_factory=list)
+    """Models on disk that the gateway runs itself."""
+    models: dict[Name, list[Name] | Auto] = field(default_factory=dict)
+    """An alias: deployments in order of preference; or `auto` with its rules."""
+    keys: list[Key] = field(default_factory=list)
+    """Virtual keys, besides those made by `freehold keys add`."""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    """Limits of calls upstream."""
+    retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    """Attempts after the first on the same request, over all deployments together."""
+    breaker: Breaker = field(default_factory=Breaker)
+    """When a failing deployment is left alone."""
+    strict: bool = False
+    """True: a field the chosen provider cannot carry is a 400 instead of an `x-freehold-lost` header."""
+    box: bool = True
+    """Whether the model in the box, own/banking77, is served."""
+    discover: bool = True
+    """Whether providers with a key in the environment are offered without being configured."""

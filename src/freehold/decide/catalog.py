@@ -1,0 +1,118 @@
+"""What can be asked for: deployments, aliases for several, and automatic choices among them.
+
+A name is looked up in this order: an alias or automatic choice of freehold.yaml; `provider/model`, which addresses
+one deployment directly, known beforehand or not; a bare model name, which every deployment of that model may answer,
+its maker first.
+"""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from freehold.config.schema import Auto
+
+
+class Deployment(Struct, frozen=True):
+    """One concrete place that serves a model. Prices are US dollars per million tokens, None where unknown.
+
+    `can` None means that nobody declared what it can do: then nothing is held against it.
+    """
+
+    name: str
+    provider: str
+    model: str
+    dialect: str
+    owned: bool = False
+    context: int | None = None
+    max_output: int | None = None
+    can: frozenset[str] | None = None
+    input_price: float | None = None
+    output_price: float | None = None
+    strength: float = 0.5
+
+
+class Choice(Struct, frozen=True):
+    """What a name stands for. `kind` direct: one deployment. alias: in this order. auto: ranked per request."""
+
+    kind: str
+    members: tuple[Deployment, ...]
+    objective: str = "cheapest"
+
+
+MAX_DIRECT = 1000
+"""Deployments remembered that were addressed as provider/model without being known: names come from strangers."""
+
+
+class Catalog:
+    """An immutable view of one configuration; built once, asked per request."""
+
+    def __init__(
+        self,
+        deployments: Mapping[str, Deployment],
+        providers: Mapping[str, Deployment],
+        models: Mapping[str, list[str] | Auto] | None = None,
+        spare: frozenset[str] = frozenset(),
+    ) -> None:
+        """`providers` holds one template per provider for models nobody listed. Those in `spare` are part of the
+        built-in `auto` only when there is nothing else."""
+        self.deployments = dict(deployments)
+        self._providers = dict(providers)
+        self._models = dict(models or {})
+        self._choices: dict[str, Choice] = {}
+        self._direct: dict[str, Choice] = {}
+        self._bare: dict[str, list[Deployment]] = {}
+        for deployment in self.deployments.values():
+            self._bare.setdefault(deployment.model, []).append(deployment)
+        for name in self._models:
+            self._choices[name] = self._build(name, ())
+        if "auto" not in self._choices and self.deployments:
+            usable = tuple(d for d in self.deployments.values() if d.name not in spare)
+            self._choices["auto"] = Choice("auto", usable or tuple(self.deployments.values()))
+        for deployment in self.deployments.values():
+            self._choices.setdefault(deployment.name, Choice("direct", (deployment,)))
+        for bare, members in self._bare.items():
+            self._choices.setdefault(bare, Choice("alias" if len(members) > 1 else "direct", tuple(members)))
+
+    def find(self, name: str) -> Choice | None:
+        """Returns what `name` stands for, None when nothing here is called so."""
+        choice = self._choices.get(name) or self._direct.get(name)
+        if choice is not None:
+            return choice
+        provider, slash, model = name.partition("/")
+        template = self._providers.get(provider) if slash and model else None
+        if template is None:
+            return None
+        deployment = Deployment(
+            name, provider, model, template.dialect, template.owned, can=template.can, strength=template.strength
+        )
+        choice = Choice("direct", (deployment,))
+        if len(self._direct) >= MAX_DIRECT:
+            self._direct.pop(next(iter(self._direct)))
+        self._direct[name] = choice
+        return choice
+
+    def names(self) -> list[str]:
+        """Every name a client may ask for without knowing more: aliases first, then deployments."""
+        listed = [name for name in self._models if name in self._choices]
+        if "auto" in self._choices and "auto" not in listed:
+            listed.append("auto")
+        return listed + [name for name in self.deployments if name not in listed]
+
+    def _build(self, name: str, path: tuple[str, ...]) -> Choice:
+        rule = self._models[name]
+        if isinstance(rule, Auto):
+            return Choice("auto", self._members(rule.among, (*path, name)), rule.objective)
+        return Choice("alias", self._members(rule, (*path, name)))
+
+    def _members(self, names: list[str], path: tuple[str, ...]) -> tuple[Deployment, ...]:
+        found: dict[str, Deployment] = {}
+        for name in names:
+            if name in self._models and name not in path:
+                members = self._build(name, path).members
+            else:
+                direct = self.deployments.get(name)
+                choice = Choice("direct", (direct,)) if direct else self.find(name)
+                members = choice.members if choice else ()
+            for member in members:
+                found.setdefault(member.name, member)
+        return tuple(found.values())

@@ -1,0 +1,224 @@
+"""Writes a canonical conversation as the body of a chat completion request to a provider.
+
+What a model refuses is left out by its traits, what the dialect has no word for is left out always; both are reported,
+except where the value was the default anyway. Fields are written in a fixed order, so that equal conversations are
+equal bytes and provider-side prompt caches hit.
+"""
+
+import re
+from typing import Any
+
+import msgspec
+
+from freehold.dialects.chat.compose_messages import report, write_messages
+from freehold.dialects.chat.content import DIALECT
+from freehold.dialects.conversation import Conversation, Losses, OutputFormat, Tool, ToolChoice
+from freehold.dialects.traits import PLAIN, Traits
+
+SAMPLING_DEFAULTS: dict[str, Any] = {
+    "temperature": 1,
+    "top_p": 1,
+    "presence_penalty": 0,
+    "frequency_penalty": 0,
+    "logprobs": False,
+    "top_logprobs": 0,
+    "logit_bias": {},
+}
+"""What `traits.sampling` False forbids, and the value that may vanish unreported."""
+
+_EFFORTS = {"max": "high", "xhigh": "xhigh", "minimal": "minimal", "none": "none", "low": "low", "medium": "medium"}
+_ENCODER = msgspec.json.Encoder()
+
+
+def write_request(conversation: Conversation, losses: Losses, traits: Traits = PLAIN) -> bytes:
+    """The provider's body. A stream asks for usage where the host understands that."""
+    own = conversation.dialect == DIALECT
+    body: dict[str, Any] = {"model": conversation.model, "messages": write_messages(conversation, losses, traits)}
+    _write_tools(conversation, body, losses, own)
+    _write_output(conversation.output, body, losses, traits)
+    _write_reasoning(conversation, body, losses, traits, own)
+    if conversation.max_tokens is not None:
+        body[traits.max_tokens_field] = conversation.max_tokens
+    _write_sampling(conversation, body, losses, traits)
+    _write_rest(conversation, body, losses, own)
+    if conversation.stream:
+        body["stream"] = True
+        if traits.stream_usage:
+            body.setdefault("stream_options", {})["include_usage"] = True
+    return _ENCODER.encode(body)
+
+
+def schema_in_words(output: OutputFormat) -> str:
+    """The instruction that stands in for a schema the host cannot enforce."""
+    if output.schema is None:
+        return "Answer with one JSON object and nothing else."
+    schema = _ENCODER.encode(output.schema).decode()
+    return f"Answer with one JSON object and nothing else. It must match this JSON Schema:\n{schema}"
+
+
+def write_format(output: OutputFormat) -> dict[str, Any]:
+    """The native `response_format`."""
+    if output.kind == "text":
+        return {"type": "text"}
+    if output.kind == "json" or output.schema is None:
+        return {"type": "json_object"}
+    name = re.sub(r"[^a-zA-Z0-9_-]", "_", output.name or "response")[:64]
+    named: dict[str, Any] = {"name": name}
+    if output.description is not None:
+        named["description"] = output.description
+    named["schema"] = output.schema
+    if output.strict is not None:
+        named["strict"] = output.strict
+    return {"type": "json_schema", "json_schema": named}
+
+
+def _write_output(output: OutputFormat | None, body: dict[str, Any], losses: Losses, traits: Traits) -> None:
+    if output is None:
+        return
+    if output.kind == "text" or traits.json_schema == "native":
+        body["response_format"] = write_format(output)
+        return
+    if output.kind == "schema" or traits.json_schema == "prompt":
+        report(losses, "response_format")
+        add_instruction(body["messages"], schema_in_words(output), traits)
+    if traits.json_schema != "prompt":
+        body["response_format"] = {"type": "json_object"}
+
+
+def add_instruction(messages: list[Any], text: str, traits: Traits) -> None:
+    """Appends `text` to the leading system message, or puts one first."""
+    first = messages[0] if messages else None
+    if not isinstance(first, dict) or first.get("role") not in ("system", "developer"):
+        messages.insert(0, {"role": traits.system_role, "content": text})
+    elif isinstance(first.get("content"), str):
+        first["content"] += "\n\n" + text
+    else:
+        first["content"] = [*(first.get("content") or []), {"type": "text", "text": text}]
+
+
+# Tools
+
+
+def _write_tools(conversation: Conversation, body: dict[str, Any], losses: Losses, own: bool) -> None:
+    choice = conversation.tool_choice
+    tools = conversation.tools
+    if choice is not None and choice.names is not None and not own:
+        # allowed_tools is OpenAI's alone; fewer tools mean the same to every host
+        tools = [tool for tool in tools if tool.name in choice.names]
+    written = []
+    for index, tool in enumerate(tools):
+        if (one := _write_tool(tool, index, losses, own)) is not None:
+            written.append(one)
+    if own:
+        for name, value in conversation.unknown.items():
+            match = re.fullmatch(r"tools\.(\d+)\.(.+)", name)
+            if match and int(match.group(1)) < len(written):
+                written[int(match.group(1))]["function"][match.group(2)] = value
+    if written:
+        body["tools"] = written
+    if choice is not None and (written or own):
+        body["tool_choice"] = _write_choice(choice, own)
+    elif choice is not None and choice.mode in ("required", "tool"):
+        report(losses, "tool_choice")
+    if conversation.parallel_tools is not None and (written or own):
+        body["parallel_tool_calls"] = conversation.parallel_tools
+
+
+def _write_tool(tool: Tool, index: int, losses: Losses, own: bool) -> dict[str, Any] | None:
+    if tool.opaque is not None:
+        if tool.opaque.dialect == DIALECT:
+            value: dict[str, Any] = tool.opaque.value
+            return value
+        report(losses, f"tools.{index}.{tool.name}")
+        return None
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    if tool.schema is not None:
+        function["parameters"] = tool.schema
+    if tool.strict is not None:
+        function["strict"] = tool.strict
+    written: dict[str, Any] = {"type": "function", "function": function}
+    if tool.cache is not None and own:
+        written["cache_control"] = {"type": "ephemeral", "ttl": tool.cache}
+    elif tool.cache is not None:
+        report(losses, "cache_control")
+    return written
+
+
+def _write_choice(choice: ToolChoice, own: bool) -> Any:
+    if choice.mode == "tool" and choice.name is not None:
+        return {"type": "function", "function": {"name": choice.name}}
+    if choice.names is not None and own:
+        tools = [{"type": "function", "function": {"name": name}} for name in choice.names]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": tools}}
+    return choice.mode
+
+
+# Sampling and the rest
+
+
+def _write_sampling(conversation: Conversation, body: dict[str, Any], losses: Losses, traits: Traits) -> None:
+    for name, default in SAMPLING_DEFAULTS.items():
+        value = getattr(conversation, name)
+        if value is None:
+            continue
+        if not traits.sampling:
+            if value != default:
+                report(losses, name)
+        elif name == "temperature" and value > traits.temperature_max:
+            body[name] = traits.temperature_max
+            report(losses, name)
+        else:
+            body[name] = value
+    stops = [stop for stop in conversation.stop if stop]
+    if len(stops) < len(conversation.stop) or len(stops) > traits.stop_max:
+        report(losses, "stop")
+    if stops[: traits.stop_max]:
+        body["stop"] = stops[: traits.stop_max]
+    if conversation.n != 1:
+        body["n"] = conversation.n
+    if conversation.seed is not None:
+        body["seed"] = conversation.seed
+
+
+def _write_reasoning(
+    conversation: Conversation, body: dict[str, Any], losses: Losses, traits: Traits, own: bool
+) -> None:
+    reasoning = conversation.reasoning
+    if reasoning is None:
+        return
+    effort = reasoning.effort
+    if own:
+        if effort is not None:
+            body["reasoning_effort"] = effort
+        return
+    if traits.thinking != "effort":
+        if reasoning.enabled:
+            report(losses, "thinking")
+        return
+    if not reasoning.enabled:
+        report(losses, "thinking")  # older reasoning models cannot be told not to
+        return
+    if effort is None and reasoning.budget is not None:
+        effort = "low" if reasoning.budget <= 2048 else "medium" if reasoning.budget <= 8192 else "high"
+    if effort is not None:
+        body["reasoning_effort"] = _EFFORTS.get(effort, "high")
+
+
+def _write_rest(conversation: Conversation, body: dict[str, Any], losses: Losses, own: bool) -> None:
+    if conversation.user is not None:
+        body["user"] = conversation.user
+    for name in ("top_k", "metadata", "service_tier"):
+        value = getattr(conversation, name)
+        if value is None:
+            continue
+        if own:
+            body[name] = value
+        elif (name, value) != ("service_tier", "auto"):
+            report(losses, name)
+    for name, value in conversation.unknown.items():
+        if not own:
+            report(losses, name)
+        elif not re.fullmatch(r"tools\.\d+\..+", name):
+            body[name] = dict(value) if name == "stream_options" else value

@@ -1,0 +1,136 @@
+"""Gemini's stream (`streamGenerateContent?alt=sse`), read as canonical events.
+
+Each event is a `GenerateContentResponse` with the next pieces of each candidate; a function call comes whole. The last
+event has the finish reason; events without candidates carry usage only. Usage is repeated in every event, cumulative.
+"""
+
+from contextlib import suppress
+
+import msgspec
+
+from freehold.dialects.conversation import (
+    Event,
+    Finished,
+    LogprobsDelta,
+    Metered,
+    OpaqueDelta,
+    RefusalDelta,
+    Started,
+    Text,
+    TextDelta,
+    Thinking,
+    ThinkingDelta,
+    ToolDelta,
+    ToolStarted,
+    Usage,
+)
+from freehold.dialects.gemini.errors import failed
+from freehold.dialects.gemini.reply import (
+    DIALECT,
+    REPLY,
+    WireCandidate,
+    WirePart,
+    WireReply,
+    block_message,
+    extras,
+    name_call,
+    read_logprobs,
+    read_part,
+)
+from freehold.dialects.gemini.usage import read_finish, read_usage
+from freehold.dialects.sse import SseParser
+from freehold.dialects.wire import MALFORMED
+from freehold.errors import UpstreamBroken, redact
+
+
+class StreamReader:
+    """Bytes of an SSE stream in, canonical events out, whatever the chunk boundaries."""
+
+    def __init__(self) -> None:
+        self._parser = SseParser()
+        self._started = False
+        self._failed = False
+        self._id = ""
+        self._usage: Usage | None = None
+        self._calls: dict[int, int] = {}
+        """Function calls seen, by candidate; its keys are the candidates seen."""
+        self._finished: set[int] = set()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every candidate seen has its finish reason."""
+        return bool(self._finished) and self._finished.issuperset(self._calls)
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Raises UpstreamBroken for an event that is not JSON or larger than 16 MiB."""
+        events: list[Event] = []
+        for _, data in self._parser.feed(chunk):
+            self._read(data, events)
+        return events
+
+    def close(self) -> list[Event]:
+        """What a last event that only lacked its blank line says; one cut in half says nothing: see `complete`."""
+        events: list[Event] = []
+        with suppress(UpstreamBroken):
+            for _, data in self._parser.close():
+                self._read(data, events)
+        return events
+
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        if self._failed:
+            return
+        try:
+            wire = REPLY.decode(data)
+            self._read_reply(wire, events)
+        except MALFORMED as error:
+            raise UpstreamBroken(f"An event of the stream could not be read: {redact(str(error), 300)}.") from None
+
+    def _read_reply(self, wire: WireReply, events: list[Event]) -> None:
+        if wire.error is not None:
+            self._failed = True
+            events.append(failed(wire.error))
+            return
+        if not self._started:
+            self._started = True
+            self._id = wire.response_id
+            events.append(Started(wire.response_id, wire.model_version))
+        ends: list[Event] = []
+        for candidate in wire.candidates:
+            self._read_candidate(candidate, events, ends)
+        if not wire.candidates and wire.prompt_feedback is not None and wire.prompt_feedback.block_reason is not None:
+            events.append(RefusalDelta(block_message(wire.prompt_feedback)))
+            ends.append(Finished("content_filter"))
+            self._finished.add(0)
+        if wire.usage_metadata is not None:
+            usage = read_usage(wire.usage_metadata)
+            if usage != self._usage:
+                self._usage = usage
+                events.append(Metered(usage))
+        events += ends
+
+    def _read_candidate(self, candidate: WireCandidate, events: list[Event], ends: list[Event]) -> None:
+        choice = candidate.index
+        calls = self._calls.setdefault(choice, 0)
+        for raw in candidate.content.parts if candidate.content is not None else ():
+            part = read_part(raw)
+            match part:
+                case Text():
+                    events.append(TextDelta(part.text, choice, part.signature))
+                case Thinking():
+                    events.append(ThinkingDelta(part.text, part.signature, choice=choice))
+                case WirePart():
+                    call = name_call(part, self._id, choice, calls)
+                    events.append(ToolStarted(calls, call.id, call.name, choice, call.signature))
+                    events.append(ToolDelta(calls, call.arguments, choice))
+                    calls += 1
+                    self._calls[choice] = calls
+                case None:
+                    pass
+                case _:
+                    events.append(OpaqueDelta(DIALECT, msgspec.json.decode(raw), choice))
+        events += [OpaqueDelta(DIALECT, extra.value, choice) for extra in extras(candidate)]
+        if (logprobs := read_logprobs(candidate.logprobs_result)) is not None:
+            events.append(LogprobsDelta(logprobs, choice))
+        if candidate.finish_reason is not None and choice not in self._finished:
+            self._finished.add(choice)
+            ends.append(Finished(read_finish(candidate.finish_reason, calls > 0), choice))

@@ -1,0 +1,138 @@
+"""What routing must know of a messages request, without reading it whole, and the one edit a pass-through makes.
+
+One partial decode of a few top-level fields; the rest is skipped (msgspec checks its syntax on the way). Whether the
+messages hold images or documents is found by searching the bytes for `"source"`, which every such block has, and then
+for the type names, in quotes: inside a JSON string the quotes would be escaped, so text that merely talks about
+`"image"` does not match. A tool argument of that very name does, which only makes the request look more demanding.
+"""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from freehold.dialects.conversation import Losses
+from freehold.dialects.peek import Peek
+from freehold.dialects.traits import PLAIN, Traits
+from freehold.dialects.wire import check_str, decode_request, refuse
+from freehold.errors import BadRequest
+
+MEDIA_BYTES = 4096
+"""What an image or document counts for in `input_bytes` instead of its base64: about 1,000 tokens."""
+
+_NOTHING = Raw(b"")
+
+
+class _OutputConfig(Struct):
+    format: Any = None
+
+
+class _Request(Struct):
+    model: str
+    messages: Raw = _NOTHING
+    max_tokens: int | None = None
+    stream: bool | None = None
+    system: Raw = _NOTHING
+    tools: Raw = _NOTHING
+    output_config: _OutputConfig | None = None
+    output_format: Any = None
+
+
+_DECODER = msgspec.json.Decoder(_Request)
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
+_MARKS = (b'"data":"', b'"data": "')
+
+
+def peek(body: bytes) -> Peek:
+    """Raises BadRequest for malformed JSON, a wrong type of a field looked at, or no model or messages."""
+    request = decode_request(_DECODER, body)
+    messages = bytes(request.messages)
+    if messages[:1] != b"[":
+        _refuse_messages(messages)
+    tools = len(request.tools)
+    limit = request.max_tokens
+    result = Peek(
+        request.model,
+        request.stream is True,
+        limit if limit is not None and limit > 0 else None,
+        1,
+        len(messages) + len(request.system) + tools,
+        True,
+        tools > 4,  # more than `[]` or `null`
+        request.output_format is not None
+        or (request.output_config is not None and request.output_config.format is not None),
+    )
+    if b'"source"' in messages:
+        _see_media(messages, result)
+    return result
+
+
+peek_count = peek
+"""A body of `/v1/messages/count_tokens` has the same fields; it merely needs no `max_tokens`."""
+
+
+def _see_media(messages: bytes, result: Peek) -> None:
+    """Base64 is cut out before the searches, so that a body of many megabytes costs no more than its text."""
+    if len(messages) > MEDIA_BYTES:
+        size = len(messages)
+        for mark in _MARKS:
+            messages = _without_base64(messages, mark)
+        result.input_bytes -= size - len(messages)
+    result.images = b'"image"' in messages
+    result.documents = b'"document"' in messages
+
+
+def _without_base64(messages: bytes, mark: bytes) -> bytes:
+    """`messages` with each string after `mark` cut to `MEDIA_BYTES`."""
+    pieces = []
+    start = 0
+    while (found := messages.find(mark, start)) >= 0:
+        end = messages.find(b'"', found + len(mark))
+        if end < 0:
+            break
+        pieces.append(messages[start : min(end, found + len(mark) + MEDIA_BYTES)])
+        start = end
+    if not pieces:
+        return messages
+    pieces.append(messages[start:])
+    return b"".join(pieces)
+
+
+def _refuse_messages(raw: bytes) -> None:
+    if not raw:
+        raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
+    refuse("messages", "an array", msgspec.json.decode(raw))
+
+
+def patch_request(
+    body: bytes,
+    *,
+    model: str,
+    traits: Traits = PLAIN,
+    stream_usage: bool = False,
+    losses: Losses | None = None,
+) -> bytes:
+    """The client's body for a provider of the same dialect: `model` renamed, everything else as the client wrote it.
+
+    Where the model refuses sampling parameters they are taken out and reported. `stream_usage` changes nothing: this
+    dialect always sends usage. Returns `body` itself when nothing changes. Raises BadRequest.
+    """
+    fields = decode_request(_FIELDS, body)
+    changed = False
+    raw = fields.get("model")
+    if raw is None or check_str(msgspec.json.decode(raw), "model") != model:
+        fields["model"] = Raw(msgspec.json.encode(model))
+        changed = True
+    if not traits.sampling:
+        for name in ("temperature", "top_p", "top_k"):
+            if (value := fields.get(name)) is not None and not _is_default(name, bytes(value)):
+                del fields[name]
+                changed = True
+                if losses is not None:
+                    losses.append(name)
+    return msgspec.json.encode(fields) if changed else body
+
+
+def _is_default(name: str, value: bytes) -> bool:
+    """A model without sampling still accepts the default value, which for `top_k` is absence."""
+    return value == b"null" or (name != "top_k" and value in (b"1", b"1.0"))

@@ -1,0 +1,139 @@
+"""The store's tables, as numbered steps. A step, once released, is never edited: a later one changes what it made.
+
+The database counts the steps it has taken in `PRAGMA user_version`. A step and its number are one transaction, so a
+kill in between leaves the database at a whole step.
+
+Money is integer nano-dollars, times are Unix nanoseconds unless a name says otherwise. Texts that repeat stand once in
+`names`, and what a call is about, repeated even more, once in `routes`, so a row of `calls` is some 150 bytes. NULL in
+`calls.cost` means nobody knows what it cost; it never means nothing.
+"""
+
+import sqlite3
+from collections.abc import Callable
+
+from freehold.errors import InternalError
+
+Migration = Callable[[sqlite3.Connection], None]
+MIGRATIONS: list[Migration] = []
+
+
+def migration(function: Migration) -> Migration:
+    """Appends a step; its number is its place in the list."""
+    MIGRATIONS.append(function)
+    return function
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Brings the store to the newest version, each step in a transaction of its own.
+
+    `connection` must be in autocommit mode. Raises `InternalError` for a store written by a newer Freehold.
+    """
+    while (version := _version(connection)) != len(MIGRATIONS):
+        if version > len(MIGRATIONS):
+            raise InternalError(
+                f"The store has version {version}; this Freehold knows versions up to {len(MIGRATIONS)}.",
+                code="store_unavailable",
+                hint="use the newer Freehold that wrote it, or point FREEHOLD_HOME to another folder",
+            )
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have migrated while this one waited for the lock.
+            if _version(connection) == version:
+                MIGRATIONS[version](connection)
+                connection.execute(f"PRAGMA user_version = {version + 1:d}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+@migration
+def m001_ledger(connection: sqlite3.Connection) -> None:
+    for statement in (
+        "CREATE TABLE names (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE) STRICT",
+        """CREATE TABLE routes ( -- what a call is about
+            id INTEGER PRIMARY KEY,
+            key INTEGER NOT NULL REFERENCES names, asked INTEGER NOT NULL REFERENCES names,
+            deployment INTEGER NOT NULL REFERENCES names, provider INTEGER NOT NULL REFERENCES names,
+            model INTEGER NOT NULL REFERENCES names, dialect INTEGER NOT NULL REFERENCES names,
+            owned INTEGER NOT NULL,
+            UNIQUE (key, asked, deployment, provider, model, dialect, owned)) STRICT""",
+        """CREATE TABLE prices ( -- dated; a call refers to the row it was priced with
+            id INTEGER PRIMARY KEY,
+            provider TEXT NOT NULL, model TEXT NOT NULL,
+            valid_from TEXT NOT NULL, -- ISO date, empty: since ever
+            rates TEXT NOT NULL,      -- JSON, US dollars per million tokens as decimal strings, by step of input
+            source TEXT NOT NULL,
+            checked TEXT NOT NULL,    -- ISO date of the price data, empty: the owner's own price
+            UNIQUE (provider, model, valid_from, rates, source)) STRICT""",
+        """CREATE TABLE calls ( -- finished ones
+            id INTEGER PRIMARY KEY,
+            call TEXT NOT NULL UNIQUE,
+            request TEXT,             -- NULL: `call` without its last `-attempt`
+            at INTEGER NOT NULL,
+            route INTEGER NOT NULL REFERENCES routes,
+            attempt INTEGER NOT NULL, stream INTEGER NOT NULL, held INTEGER NOT NULL,
+            reason INTEGER NOT NULL REFERENCES names, config INTEGER NOT NULL REFERENCES names,
+            outcome INTEGER NOT NULL, -- place in store.OUTCOMES: ok, failed, cancelled, unknown
+            status INTEGER NOT NULL,
+            uncached INTEGER NOT NULL, cache_read INTEGER NOT NULL,
+            cache_write_5m INTEGER NOT NULL, cache_write_1h INTEGER NOT NULL,
+            output INTEGER NOT NULL, reasoning INTEGER NOT NULL,
+            audio_input INTEGER NOT NULL, audio_output INTEGER NOT NULL, estimated INTEGER NOT NULL,
+            first_us INTEGER NOT NULL, total_us INTEGER NOT NULL,
+            upstream_id TEXT NOT NULL,
+            served INTEGER NOT NULL REFERENCES names, error INTEGER NOT NULL REFERENCES names,
+            price INTEGER REFERENCES prices,
+            cost INTEGER) STRICT""",
+        """CREATE TABLE spend ( -- sums of calls, kept in the transaction that adds them: what `usage` and metrics read
+            hour INTEGER NOT NULL,    -- Unix time / 3600 s
+            route INTEGER NOT NULL REFERENCES routes,
+            calls INTEGER NOT NULL, ok INTEGER NOT NULL, failed INTEGER NOT NULL,
+            cancelled INTEGER NOT NULL, unknown INTEGER NOT NULL,
+            unpriced INTEGER NOT NULL, -- without a cost; the unknown are not in it
+            estimated INTEGER NOT NULL, input INTEGER NOT NULL, cached INTEGER NOT NULL, output INTEGER NOT NULL,
+            cost INTEGER NOT NULL,
+            PRIMARY KEY (hour, route)) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE journals ( -- how far each file was read; a done one may be gone and is never read again
+            name TEXT PRIMARY KEY,
+            offset INTEGER NOT NULL,
+            damage INTEGER NOT NULL,  -- places that held no entry
+            done INTEGER NOT NULL) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE open_calls ( -- intents whose settlement was not read yet: running, or the writer was killed
+            call TEXT PRIMARY KEY,
+            incarnation TEXT NOT NULL,
+            intent BLOB NOT NULL      -- as in the journal
+            ) STRICT, WITHOUT ROWID""",
+        _LEDGER,
+    ):
+        connection.execute(statement)
+
+
+_LEDGER = """
+CREATE VIEW ledger AS -- `calls` in words, for people with an SQL prompt
+SELECT
+    calls.id, call, coalesce(request, substr(call, 1, length(call) - length(attempt) - 1)) AS request,
+    datetime(at / 1000000000, 'unixepoch') AS at, attempt, keys.name AS key, asked.name AS asked,
+    deployments.name AS deployment, providers.name AS provider, models.name AS model, dialects.name AS dialect, owned,
+    stream, held, reasons.name AS reason, configs.name AS config,
+    CASE outcome WHEN 0 THEN 'ok' WHEN 1 THEN 'failed' WHEN 2 THEN 'cancelled' ELSE 'unknown' END AS outcome, status,
+    uncached, cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_input, audio_output, estimated,
+    first_us, total_us, upstream_id, served.name AS served, errors.name AS error, price, cost / 1e9 AS cost_usd
+FROM calls
+JOIN routes ON routes.id = calls.route
+LEFT JOIN names AS keys ON keys.id = routes.key
+LEFT JOIN names AS asked ON asked.id = routes.asked
+LEFT JOIN names AS deployments ON deployments.id = routes.deployment
+LEFT JOIN names AS providers ON providers.id = routes.provider
+LEFT JOIN names AS models ON models.id = routes.model
+LEFT JOIN names AS dialects ON dialects.id = routes.dialect
+LEFT JOIN names AS reasons ON reasons.id = calls.reason
+LEFT JOIN names AS configs ON configs.id = calls.config
+LEFT JOIN names AS served ON served.id = calls.served
+LEFT JOIN names AS errors ON errors.id = calls.error
+"""

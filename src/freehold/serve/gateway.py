@@ -1,0 +1,254 @@
+"""One configuration in force, and what a worker keeps across configurations.
+
+`Shared` lives as long as the worker: journal, limits, metrics, connections, breakers, flights. `Gateway` is built
+whole from a checked configuration and replaces the one before it in one assignment; a request keeps the gateway it
+began with, and its version is written into every journal entry.
+"""
+
+import asyncio
+import difflib
+import os
+from collections.abc import Callable, Iterable
+
+from freehold.admit.keys import Keyring, read_keys
+from freehold.admit.limits import Limits
+from freehold.call.breaker import Breaker
+from freehold.call.profiles import traits
+from freehold.call.providers import Endpoint, resolve
+from freehold.call.target import Address, Target
+from freehold.call.transport import Origin, Pool
+from freehold.call.transport.pool import IDLE_SECONDS
+from freehold.config.load import Loaded
+from freehold.config.schema import Config
+from freehold.decide import Catalog, Deployment
+from freehold.errors import EngineError
+from freehold.home import journal_dir, keys_file, run_dir
+from freehold.own.guard import callers_fault, guard
+from freehold.record.journal import Journal
+from freehold.record.metrics import Metrics
+from freehold.serve.catalog import OWN, build_catalog
+from freehold.serve.flights import Flights
+from freehold.serve.published import Engine, Engines, Local, Published, Rates, stamp
+from freehold.serve.snapshot import Snapshot
+
+ENGINE_CONNECTIONS = 128
+ENGINE_IDLE = 4.0
+"""llama.cpp's server has a thread per connection and closes an idle one after five seconds."""
+OWN_PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+
+
+class Shared:
+    """What outlives a configuration. One per worker process."""
+
+    def __init__(self, index: int, workers: int = 1) -> None:
+        self.worker = f"w{index}"
+        self.journal = Journal(journal_dir(), self.worker)
+        self.limits = Limits(run_dir() / "limits", alone=workers == 1)
+        self.flights = Flights(2000)
+        self.metrics = Metrics(run_dir(), self.worker)
+        self._engines = Published(run_dir() / "engines.json", Engines)
+        self._rates = Published(run_dir() / "rates.json", Rates)
+        self._local = Published(run_dir() / "local.json", Local)
+        self.breakers: dict[str, Breaker] = {}
+        self._pools: dict[tuple[str, float, int], Pool] = {}
+        self._keys = stamp(keys_file())
+
+    def pool(self, base_url: str, connect: float, limit: int, idle: float = IDLE_SECONDS) -> Pool:
+        """Returns the connections to an origin; a configuration that did not change it goes on using them."""
+        key = (base_url, connect, limit)
+        pool = self._pools.get(key)
+        if pool is None:
+            origin = Origin.parse(base_url)
+            pool = self._pools[key] = Pool(origin, connect_timeout=connect, limit=limit, idle_seconds=idle)
+        return pool
+
+    def changed(self) -> bool:
+        """Whether engines, rates or keys were replaced since the last look, so that a new gateway is due."""
+        keys, self._keys = self._keys, stamp(keys_file())
+        files = [published.refresh() for published in (self._engines, self._rates, self._local)]
+        return any(files) or keys != self._keys
+
+    @property
+    def engines(self) -> dict[str, Engine]:
+        return self._engines.value
+
+    @property
+    def rates(self) -> Rates:
+        return self._rates.value
+
+    @property
+    def local(self) -> Local:
+        """Servers found on this machine."""
+        return self._local.value
+
+    def count_gauges(self, now: float) -> None:
+        self.metrics.inflight = len(self.flights)
+        self.metrics.open = [name for name, breaker in self.breakers.items() if breaker.blocks(now)]
+
+    def publish(self, now: float) -> None:
+        """Leaves this worker's counters where the others, and the steward, find them."""
+        self.count_gauges(now)
+        self.metrics.save()
+
+    def close(self) -> None:
+        self.metrics.save()
+        self.journal.close()
+        self.limits.close()
+
+
+class Gateway:
+    """What a request needs, under short names."""
+
+    def __init__(self, loaded: Loaded, shared: Shared) -> None:
+        """Raises ConfigError when the keys cannot be read: an unreadable key file is no key, never every key."""
+        self.loaded = loaded
+        self.config: Config = loaded.config
+        self.version = loaded.version
+        self.shared = shared
+        self.journal = shared.journal
+        self.limits = shared.limits
+        self.metrics = shared.metrics
+        self.flights = shared.flights
+        self.flights.limit = self.config.server.max_inflight
+        self.max_body = self.config.server.max_body_mb * 1024 * 1024
+        self.strict = self.config.strict
+        self.keyring = Keyring([*self.config.keys, *read_keys(keys_file())])
+        self.endpoints = resolve(self.config, os.environ, local=shared.local.addresses)
+        self.catalog: Catalog = build_catalog(
+            loaded, self.endpoints, shared.engines, shared.rates.rates, shared.local.models
+        )
+        self._targets: dict[str, Target] = {}
+        self._now: Callable[[], float] | None = None
+
+    def now(self) -> float:
+        """Loop time in seconds."""
+        if self._now is None:
+            self._now = asyncio.get_running_loop().time
+        return self._now()
+
+    def target(self, deployment: Deployment) -> Target:
+        """Returns what is needed to call a deployment. Raises EngineError when its engine has just gone."""
+        target = self._targets.get(deployment.name)
+        if target is None:
+            target = self._target(deployment)
+            if len(self._targets) > 2000:
+                self._targets.clear()
+            self._targets[deployment.name] = target
+        return target
+
+    def _target(self, deployment: Deployment) -> Target:
+        breaker = self._breaker(deployment.name)
+        if deployment.provider == OWN:
+            engine = self.shared.engines.get(deployment.model)
+            if engine is None or not engine.ready:
+                raise EngineError(f"{deployment.name} is not running", hint="freehold doctor says why")
+            timeouts = self.config.timeouts
+            pool = self.shared.pool(engine.base_url, timeouts.connect, ENGINE_CONNECTIONS, ENGINE_IDLE)
+            address = Address(pool, OWN_PATHS, [(b"authorization", b"Bearer " + engine.api_key.encode())])
+            return Target(deployment, address, traits(OWN, deployment.model), timeouts, breaker, guard, callers_fault)
+        endpoint = self.endpoints[deployment.provider]
+        pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)
+        auth = [endpoint.auth] if endpoint.auth else []
+        address = Address(pool, {str(k): v for k, v in endpoint.paths.items()}, [*auth, *endpoint.headers])
+        return Target(deployment, address, traits(deployment.provider, deployment.model), endpoint.timeouts, breaker)
+
+    def _breaker(self, name: str) -> Breaker:
+        breaker = self.shared.breakers.get(name)
+        if breaker is None:
+            settings = self.config.breaker
+            if len(self.shared.breakers) > 2000:
+                self.shared.breakers.clear()
+            breaker = self.shared.breakers[name] = Breaker(settings.failures, settings.cooldown)
+        return breaker
+
+    def health(self, deployment: Deployment) -> str | None:
+        """Why a deployment cannot be called right now, None when it can."""
+        if deployment.provider == OWN:
+            engine = self.shared.engines.get(deployment.model)
+            if engine is None:
+                return "its engine has not been started yet"
+            if not engine.ready:
+                return f"its engine is {engine.state}" + (f": {engine.error}" if engine.error else "")
+        else:
+            endpoint = self.endpoints.get(deployment.provider)
+            if endpoint is None:
+                return "its provider is not configured any more"
+            if endpoint.unavailable is not None:
+                return f"{endpoint.unavailable} ({endpoint.fix})"
+        breaker = self.shared.breakers.get(deployment.name)
+        if breaker is not None and (seconds := breaker.blocks(self.now())):
+            return f"resting {seconds:.0f} s after repeated failures"
+        return None
+
+    def soonest(self, names: Iterable[str]) -> float:
+        """Seconds until the first of these deployments may be tried again, at least one."""
+        waits = [breaker.blocks(self.now()) for name in names if (breaker := self.shared.breakers.get(name))]
+        return max(1.0, min((wait for wait in waits if wait), default=1.0))
+
+    def can_count(self, deployment: Deployment) -> bool:
+        return deployment.dialect in ("messages", "gemini") and self.target(deployment).counts()
+
+    def retries_for(self, snapshot: Snapshot) -> int:
+        """None of ours where the client's SDK is already repeating: they would multiply."""
+        count = snapshot.headers.get(b"x-stainless-retry-count", b"0")
+        return self.config.retries if count == b"0" else 0
+
+    def total_for(self, snapshot: Snapshot) -> float:
+        """The client's own patience, where it names one, can only shorten ours."""
+        total = self.config.timeouts.total
+        value = snapshot.headers.get(b"x-stainless-read-timeout") or snapshot.headers.get(b"x-stainless-timeout")
+        if value is not None:
+            try:
+                seconds = float(value)
+            except ValueError:
+                return total
+            if 0 < seconds < total:
+                return seconds
+        return total
+
+    def nearest(self, names: list[str], name: str) -> str | None:
+        close = difflib.get_close_matches(name[:200], names, 1, 0.6)
+        return close[0] if close else None
+
+    def metrics_page(self) -> bytes:
+        """Prometheus text of all workers together."""
+        self.shared.count_gauges(self.now())
+        return self.metrics.render()
+
+    def status(self) -> dict[str, object]:
+        """What the status page shows."""
+        rows = [
+            {
+                "name": d.name,
+                "owned": d.owned,
+                "state": self.health(d) or "ready",
+                "context": d.context,
+                "input_price": d.input_price,
+                "output_price": d.output_price,
+            }
+            for d in self.catalog.deployments.values()
+        ]
+        names = []
+        for name in self.catalog.names():
+            choice = self.catalog.find(name)
+            if choice is not None and choice.kind != "direct":
+                names.append({"name": name, "kind": choice.kind, "members": [d.name for d in choice.members]})
+        return {
+            "config_version": self.version,
+            "config_path": self.loaded.path,
+            "worker": self.shared.worker,
+            "inflight": len(self.flights),
+            "price_date": self.shared.rates.date,
+            "deployments": rows,
+            "names": names,
+            "unavailable": [(e.name, f"{e.unavailable}: {e.fix}") for e in _reported(self.endpoints.values())],
+        }
+
+
+def _reported(endpoints: Iterable[Endpoint]) -> list[Endpoint]:
+    return [e for e in endpoints if e.unavailable is not None and (e.configured or not e.row.local)]
+
+
+def build(loaded: Loaded, shared: Shared) -> Gateway:
+    """Returns the gateway for a checked configuration. Raises ConfigError."""
+    return Gateway(loaded, shared)

@@ -1,0 +1,291 @@
+"""`freehold up`: the parent of all processes. It owns the socket, starts workers and steward, and keeps them alive.
+
+    up (this) ── worker 0..N-1   answer requests; share nothing but files under FREEHOLD_HOME
+              └─ steward         engines, ledger, metrics of the dead
+
+The parent does as little as possible, so that it has no reason to die: it waits for signals. A child that ends by
+itself is started again, after a growing pause when it keeps ending. SIGTERM or SIGINT: the socket closes here, the
+workers drain, then the steward writes down what they left and stops the engines, and the parent exits with 0.
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from freehold.config.load import Loaded
+from freehold.config.watch import Watcher
+from freehold.errors import ConfigError, FreeholdError
+from freehold.home import run_dir, write_private
+from freehold.record.metrics import forget
+from freehold.serve.processes import Snapshotted
+
+BACKLOG = 2048
+MAX_PAUSE = 10.0
+ENGINE_WAIT = 120.0
+_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
+
+
+class Child:
+    """A process that should always be there."""
+
+    def __init__(self, name: str, start: Callable[[], int]) -> None:
+        self.name = name
+        self._start = start
+        self.pid = 0
+        self.failures = 0
+        self.due = 0.0
+        self._since = 0.0
+
+    def start(self) -> None:
+        self._since = time.monotonic()
+        self.pid = self._start()
+
+    def ended(self, status: int) -> None:
+        """Plans the next start: at once after a good life, later and later after short ones."""
+        now = time.monotonic()
+        self.failures = self.failures + 1 if now - self._since < 5.0 else 1
+        pause = 0.0 if self.failures == 1 else min(MAX_PAUSE, 0.1 * 2**self.failures)
+        self.due = now + pause
+        self.pid = 0
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        say(f"{self.name} ended ({how}), starting it again" + (f" in {pause:.1f} s" if pause else ""))
+
+
+class Up:
+    """One running gateway. `on_ready` gets its URL when requests can come and engines are up or have failed."""
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        source: Snapshotted,
+        *,
+        host: str,
+        port: int,
+        workers: int,
+        on_ready: Callable[[str], None],
+    ) -> None:
+        self._source = source
+        self._loaded = loaded
+        self._workers = workers
+        self._on_ready = on_ready
+        self._lock = _only_one()
+        self._listener = _listen(host, port)
+        address = self._listener.getsockname()
+        shown = f"[{address[0]}]" if ":" in address[0] else address[0]
+        self.url = f"http://{shown}:{address[1]}"
+        self._children: list[Child] = []
+        self._stopping = False
+
+    def run(self) -> int:
+        """Runs until a signal says stop; returns the exit status."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        forget(run_dir())
+        (run_dir() / "engines.json").unlink(missing_ok=True)
+        steward = Child("steward", self._fork_steward)
+        steward.start()
+        self._children.append(steward)
+        for index in range(self._workers):
+            worker = Child(f"worker {index}", self._fork_worker(index))
+            worker.start()
+            self._children.append(worker)
+        watcher = Watcher(self._source.original, os.environ) if self._source.original else None
+        announced = False
+        while True:
+            received = signal.sigtimedwait(_SIGNALS, 0.2 if not announced else 1.0)
+            number = received.si_signo if received else 0
+            if number in (signal.SIGTERM, signal.SIGINT):
+                return self._stop()
+            self._reap()
+            if number == signal.SIGHUP or (watcher is not None and watcher.changed()):
+                self._reload()
+            if not announced and self._engines_settled():
+                announced = True
+                self._on_ready(self.url)
+
+    # children
+
+    def _fork_worker(self, index: int) -> Callable[[], int]:
+        def start() -> int:
+            reader, writer = os.pipe()
+            pid = self._fork(lambda: _worker(index, self._listener, self._source, writer))
+            os.close(writer)
+            os.read(reader, 1)
+            os.close(reader)
+            return pid
+
+        return start
+
+    def _fork_steward(self) -> int:
+        listener = self._listener
+
+        def body() -> None:
+            listener.close()
+            from freehold.serve import steward
+
+            steward.run(self._source)
+
+        return self._fork(body)
+
+    def _fork(self, body: Callable[[], None]) -> int:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        pid = os.fork()
+        if pid:
+            return pid
+        status = 1
+        try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.close(self._lock)
+            body()
+            status = 0
+        except KeyboardInterrupt:
+            status = 130
+        except FreeholdError as error:
+            say(str(error))
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            for child in self._children:
+                if child.pid == pid:
+                    child.ended(os.waitstatus_to_exitcode(status))
+        now = time.monotonic()
+        for child in self._children:
+            if child.pid == 0 and child.due <= now:
+                child.start()
+
+    # configuration
+
+    def _reload(self) -> None:
+        try:
+            loaded = self._source.take()
+        except (FreeholdError, OSError) as error:
+            say(f"the configuration was not reloaded, {self._loaded.version} stays in force\n{error}")
+            return
+        if loaded.version == self._loaded.version:
+            return
+        old, new = self._loaded.config.server, loaded.config.server
+        if (old.host, old.port, old.workers) != (new.host, new.port, new.workers):
+            say("server.host, server.port and server.workers take effect at the next start")
+        self._loaded = loaded
+        say(f"configuration {loaded.version} is in force")
+        for child in self._children:
+            if child.pid:
+                os.kill(child.pid, signal.SIGHUP)
+
+    def _engines_settled(self) -> bool:
+        """Whether every engine that should run is up or has failed."""
+        from freehold.own.catalog import engine_specs
+        from freehold.serve.published import Engines, Published
+
+        wanted = {spec.name for spec in engine_specs(self._loaded.config, self._loaded.path)}
+        engines = Published(run_dir() / "engines.json", Engines).value
+        return all(name in engines and engines[name].state in ("ready", "failed") for name in wanted)
+
+    # the end
+
+    def _stop(self) -> int:
+        self._listener.close()
+        workers = [child for child in self._children if child.name != "steward"]
+        patience = self._loaded.config.server.drain_seconds + 5.0
+        _end(workers, patience)
+        _end([child for child in self._children if child.name == "steward"], 45.0)
+        os.close(self._lock)
+        return 0
+
+
+def _worker(index: int, listener: socket.socket, source: Snapshotted, ready: int) -> None:
+    from freehold.serve import worker
+
+    worker.run(index, listener, source, ready)
+
+
+def _end(children: list[Child], patience: float) -> None:
+    """Asks politely, waits, then insists."""
+    running = {child.pid for child in children if child.pid}
+    for pid in running:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + patience
+    while running and time.monotonic() < deadline:
+        signal.sigtimedwait({signal.SIGCHLD}, 0.1)
+        running -= _ended(running)
+    for pid in running:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+def _ended(pids: set[int]) -> set[int]:
+    done = set()
+    for pid in pids:
+        try:
+            if os.waitpid(pid, os.WNOHANG)[0]:
+                done.add(pid)
+        except ChildProcessError:
+            done.add(pid)
+    return done
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises ConfigError when the address cannot be had, naming what to do."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} on {host} is in use",
+                key="server.port",
+                hint=f"freehold up --port {port + 1}, or --port 0",
+            ) from error
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", key="server.host") from error
+    listener.listen(BACKLOG)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _only_one() -> int:
+    """Returns a lock held for the life of the process. Raises ConfigError when another gateway uses this home."""
+    path = run_dir() / "up.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ConfigError(
+            f"another freehold up uses {path.parent.parent}", hint="stop it, or set FREEHOLD_HOME to another folder"
+        ) from error
+    return descriptor
+
+
+def announce(url: str, key: str | None) -> None:
+    """Leaves the address (and a key, where one may be kept) for `freehold ask` and its kin, owner-readable only."""
+    write_private(run_dir() / "up.json", msgspec.json.encode({"url": url, "key": key, "pid": os.getpid()}))
+
+
+def withdraw() -> None:
+    (run_dir() / "up.json").unlink(missing_ok=True)
+
+
+def say(text: str) -> None:
+    sys.stderr.write(f"freehold: {text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,114 @@
+"""Model families' quirks, as a table: provider, model, what differs from a plain endpoint."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from freehold.call.models import known
+from freehold.call.profiles import traits
+from freehold.call.providers import rows
+from freehold.dialects.traits import PLAIN
+
+CAPPED = {"max_tokens_field": "max_completion_tokens"}
+REASONS = {**CAPPED, "system_role": "developer", "sampling": False, "thinking": "effort"}
+ON_REQUEST = {**REASONS, "sampling": True}
+CLAUDE = {"temperature_max": 1.0, "stop_max": 8191, "default_max_tokens": 32_000}
+OLD_CLAUDE = {**CLAUDE, "json_schema": "tool"}
+NEW_CLAUDE = {**CLAUDE, "thinking": "adaptive", "prefill": False, "sampling": False}
+MISTRAL = {"tool_id": "alnum9", "temperature_max": 1.5, "prefill": False, "stream_usage": False}
+
+TABLE: list[tuple[str, str, dict[str, Any]]] = [
+    ("openai", "gpt-4o-mini", CAPPED),
+    ("openai", "gpt-4.1", CAPPED),
+    ("openai", "gpt-5-chat-latest", CAPPED),
+    ("openai", "o1", REASONS),
+    ("openai", "o1-mini", {**REASONS, "system_role": "system"}),
+    ("openai", "o3", {**REASONS, "stop_max": 0}),
+    ("openai", "o4-mini", {**REASONS, "stop_max": 0}),
+    ("openai", "gpt-5", REASONS),
+    ("openai", "gpt-5-mini-2025-08-07", REASONS),
+    ("openai", "gpt-5.1", ON_REQUEST),
+    ("openai", "gpt-5.1-codex-max", REASONS),
+    ("openai", "gpt-5.2-chat-latest", REASONS),
+    ("openai", "gpt-5.2-pro", REASONS),
+    ("openai", "gpt-5.3-codex", ON_REQUEST),
+    ("openai", "gpt-5.4-mini", ON_REQUEST),
+    ("openai", "gpt-5.4-pro", REASONS),
+    ("openai", "gpt-5.5", REASONS),
+    ("openai", "gpt-6-luna", REASONS),
+    ("openai", "gpt-12", REASONS),
+    ("openai", "text-embedding-3-small", CAPPED),
+    ("anthropic", "claude-3-haiku-20240307", {**OLD_CLAUDE, "default_max_tokens": 4096}),
+    ("anthropic", "claude-3-5-sonnet-20241022", {**OLD_CLAUDE, "default_max_tokens": 8192}),
+    ("anthropic", "claude-3-7-sonnet-latest", {**OLD_CLAUDE, "thinking": "budget"}),
+    ("anthropic", "claude-sonnet-4-20250514", {**OLD_CLAUDE, "thinking": "budget"}),
+    ("anthropic", "claude-opus-4-1-20250805", {**CLAUDE, "thinking": "budget"}),
+    ("anthropic", "claude-haiku-4-5-20251001", {**CLAUDE, "thinking": "budget"}),
+    ("anthropic", "claude-sonnet-4-6", {**CLAUDE, "thinking": "adaptive", "prefill": False}),
+    ("anthropic", "claude-opus-4-6", {**CLAUDE, "thinking": "adaptive", "prefill": False}),
+    ("anthropic", "claude-opus-4-7", NEW_CLAUDE),
+    ("anthropic", "claude-sonnet-5", NEW_CLAUDE),
+    ("anthropic", "claude-haiku-5-5", NEW_CLAUDE),
+    ("anthropic", "claude-fable-5-2", NEW_CLAUDE),
+    ("anthropic", "claude-something-new", NEW_CLAUDE),
+    ("gemini", "gemini-2.0-flash", {"stop_max": 5}),
+    ("gemini", "gemini-2.5-pro", {"stop_max": 5, "thinking": "budget"}),
+    ("gemini", "models/gemini-2.5-flash", {"stop_max": 5, "thinking": "budget"}),
+    ("gemini", "gemini-3-flash-preview", {"stop_max": 5, "thinking": "level"}),
+    ("gemini", "gemini-4-argon", {"stop_max": 5, "thinking": "level"}),
+    ("gemini", "gemini-flash-latest", {"stop_max": 5, "thinking": "level"}),
+    ("gemini", "gemma-4-31b-it", {"stop_max": 5}),
+    ("mistral", "mistral-large-2512", MISTRAL),
+    ("mistral", "mistral-medium-3-5", {**MISTRAL, "thinking": "effort"}),
+    (
+        "deepseek",
+        "deepseek-v4-pro",
+        {"replay_reasoning": "reasoning_content", "thinking": "effort", "json_schema": "json_object"},
+    ),
+    ("xai", "grok-3", {}),
+    ("xai", "grok-3-mini", {"stop_max": 0, "thinking": "effort"}),
+    ("xai", "grok-4-0709", {"stop_max": 0}),
+    ("xai", "grok-4-1-fast-non-reasoning", {}),
+    ("xai", "grok-4.20", {"stop_max": 0}),
+    ("xai", "grok-4.7", {"stop_max": 0, "thinking": "effort"}),
+    ("cohere", "command-a-03-2025", {"stream_usage": False}),
+    ("groq", "llama-3.3-70b-versatile", {"json_schema": "json_object"}),
+    ("groq", "openai/gpt-oss-120b", {"thinking": "effort"}),
+    ("vllm", "mistralai/Mistral-7B-Instruct-v0.3", {"tool_id": "alnum9"}),
+    ("openrouter", "mistralai/mistral-small-3.2", {"tool_id": "alnum9"}),
+    ("openrouter", "openai/gpt-5.4", {}),
+    ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", {}),
+    ("my-proxy", "claude-opus-5", NEW_CLAUDE),
+    ("my-proxy", "anthropic/claude-sonnet-4-6", {**CLAUDE, "thinking": "adaptive", "prefill": False}),
+    ("my-proxy", "gpt-5-nano", REASONS),
+    ("my-proxy", "llama-3-8b", {}),
+    ("own", "banking77", {}),
+]
+
+
+@pytest.mark.parametrize(("provider", "model", "differs"), TABLE, ids=[f"{p}/{m}" for p, m, _ in TABLE])
+def test_a_model_differs_from_the_plain_one_in_just_this(provider: str, model: str, differs: dict[str, Any]) -> None:
+    assert traits(provider, model) == replace(PLAIN, **differs)
+
+
+@given(st.sampled_from([*rows(), "somebody"]), st.text(max_size=40))
+def test_any_name_gets_traits_of_the_declared_types(provider: str, model: str) -> None:
+    found = traits(provider, model)
+    assert found.default_max_tokens > 0
+    assert found.stop_max >= 0
+    assert 0 < found.temperature_max <= 2
+
+
+def test_the_letters_case_does_not_matter_and_the_answer_is_kept() -> None:
+    assert traits("vllm", "MistralAI/Mixtral-8x7B") == traits("vllm", "mistralai/mixtral-8x7b")
+    assert traits("openai", "gpt-4o") is traits("openai", "gpt-4o")
+
+
+def test_a_model_with_a_schema_capability_is_not_asked_in_words() -> None:
+    for provider, models in known().items():
+        for name, facts in models.items():
+            if "schema" in (facts.can or ()):
+                assert traits(provider, name).json_schema in ("native", "tool"), f"{provider}/{name}"

@@ -1,0 +1,284 @@
+"""`freehold doctor`: each fault is found, named, and comes with the command that mends it."""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from click.testing import CliRunner
+
+from freehold.cli import check_gateway, check_machine, doctor, main
+from freehold.cli.site import Finding, Site
+from freehold.home import database, journal_dir, keys_file, run_dir
+
+Check = Callable[[Site], list[Finding]]
+pytestmark = pytest.mark.usefixtures("home")
+
+
+def faults(check: Check, config: str | None = None) -> list[Finding]:
+    """What `check` complains of, with `config` as the file."""
+    return [finding for finding in findings(check, config) if finding.verdict != "ok"]
+
+
+def findings(check: Check, config: str | None = None) -> list[Finding]:
+    path = None
+    if config is not None:
+        path = Path("freehold.yaml")
+        path.write_text(config)
+    found = check(Site(path))
+    for finding in found:
+        assert (finding.verdict == "ok") == (finding.fix is None), finding
+    return found
+
+
+@pytest.mark.parametrize("check", doctor.CHECKS, ids=lambda check: check.__name__)
+def test_a_fresh_installation_has_no_faults(check: Check) -> None:
+    assert [finding.verdict for finding in findings(check, "server: {port: 0}\nbox: false\n")].count("fail") == 0
+
+
+def test_every_mistake_of_the_configuration(tmp_path: Path) -> None:
+    found = faults(check_gateway.configuration, "servr: {}\nretries: many\n")
+    assert len(found) == 2
+    assert found[0].found.startswith("freehold.yaml:1:1: servr")
+    assert found[0].fix == "did you mean server?"
+
+
+def test_with_a_broken_file_the_other_checks_go_on() -> None:
+    assert findings(check_gateway.keys, "nonsense: 1\n")[0].verdict == "ok"
+
+
+def test_a_configured_provider_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    (found,) = faults(check_gateway.providers, "providers: {groq: {}}\n")
+    assert (found.verdict, found.fix) == ("fail", "set GROQ_API_KEY")
+    monkeypatch.setenv("GROQ_API_KEY", "gsk_0123456789abcdef")
+    assert faults(check_gateway.providers, "providers: {groq: {}}\n") == []
+    assert "0123456789abcdef" not in findings(check_gateway.providers)[0].found
+
+
+def test_a_port_that_is_taken() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        (found,) = faults(check_gateway.port, f"server: {{port: {port}}}\n")
+    assert found.verdict == "fail"
+    assert str(found.fix).startswith("freehold up --port ")
+    assert faults(check_gateway.port, f"server: {{port: {port}}}\n") == []
+
+
+def test_an_address_that_is_not_ours() -> None:
+    (found,) = faults(check_gateway.port, "server: {host: 192.0.2.1}\n")
+    assert "192.0.2.1" in found.found
+
+
+def test_a_gateway_that_ended_without_saying_so() -> None:
+    (run_dir() / "up.json").write_text('{"url": "http://127.0.0.1:1", "key": null, "pid": 4194304999}')
+    (found,) = faults(check_gateway.gateway)
+    assert (found.verdict, found.found) == ("warn", "it ended without saying so")
+
+
+def test_a_gateway_that_does_not_answer() -> None:
+    (run_dir() / "up.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "key": None, "pid": os.getpid()}))
+    (found,) = faults(check_gateway.gateway)
+    assert found.verdict == "fail"
+    assert found.fix == f"kill {os.getpid()} && freehold up"
+
+
+def test_a_model_file_that_is_missing_or_no_model(tmp_path: Path) -> None:
+    (found,) = faults(check_gateway.engines, "own: [{path: gone.gguf}]\nbox: false\n")
+    assert "gone.gguf" in found.found
+    (tmp_path / "bad.gguf").write_bytes(b"not a model" * 10)
+    (found,) = faults(check_gateway.engines, "own: [{path: bad.gguf}]\nbox: false\n")
+    assert "not a GGUF file" in found.found
+
+
+def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Spec(NamedTuple):
+        name: str
+        path: Path
+
+    monkeypatch.setattr("freehold.own.catalog.engine_specs", lambda config, path: [Spec("x", Path("x.gguf"))])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    (found,) = faults(check_gateway.engines)
+    assert (found.verdict, found.fix) == ("fail", "pip install 'freehold[own]'")
+
+
+def test_a_key_file_that_cannot_be_read() -> None:
+    keys_file().write_text("{")
+    (found,) = faults(check_gateway.keys)
+    assert found.verdict == "fail"
+    keys_file().write_text("[]")
+    keys_file().chmod(0o644)
+    (found,) = faults(check_gateway.keys)
+    assert found.fix == f"chmod 600 {keys_file()}"
+
+
+def test_a_store_that_is_whole_and_one_that_is_not() -> None:
+    with sqlite3.connect(database()) as connection:
+        connection.execute("CREATE TABLE t (a)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("x" * 200,)] * 500)
+    connection.close()
+    assert faults(check_gateway.store) == []
+    content = bytearray(database().read_bytes())
+    content[4096 : 4096 * 3] = b"\xff" * 8192
+    database().write_bytes(content)
+    (found,) = faults(check_gateway.store)
+    assert found.verdict == "fail"
+    assert f"mv {database()}" in str(found.fix)
+
+
+def test_a_store_that_is_no_database() -> None:
+    database().write_bytes(b"hello" * 1000)
+    (found,) = faults(check_gateway.store)
+    assert "damaged" in found.found
+
+
+def test_journals_nobody_takes_in() -> None:
+    segment = journal_dir() / "w0-1.000001"
+    segment.write_bytes(b"x" * 100)
+    assert faults(check_gateway.journals) == []  # no gateway: the next one takes them in
+    (run_dir() / "up.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "key": None, "pid": os.getpid()}))
+    assert faults(check_gateway.journals) == []
+    long_ago = time.time() - 3600
+    os.utime(segment, (long_ago, long_ago))
+    (found,) = faults(check_gateway.journals)
+    assert "wait for the ledger" in found.found
+    ledger_read(segment, 100)
+    assert findings(check_gateway.journals)[0].found == "nothing waits for the ledger"
+
+
+def test_a_journal_with_damage_is_left_for_a_person() -> None:
+    segment = journal_dir() / "w0-1.000001"
+    segment.write_bytes(b"x" * 100)
+    ledger_read(segment, 60, damaged=40)
+    (found,) = faults(check_gateway.journals)
+    assert (found.verdict, found.fix) == ("warn", f"rm {segment}")
+
+
+def ledger_read(segment: Path, offset: int, damaged: int = 0) -> None:
+    from freehold.record.store import Store
+
+    store = Store(database())
+    with store.transaction() as connection:
+        connection.execute(
+            "INSERT INTO journals VALUES (?, ?, ?, ?)", (segment.name, offset, 1 if damaged else None, damaged)
+        )
+    store.close()
+
+
+def test_old_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import date
+
+    monkeypatch.setattr("freehold.record.prices.price_age", lambda: date(2025, 1, 1))
+    (found,) = faults(check_gateway.prices)
+    assert found.fix == "pip install --upgrade genai-prices"
+
+
+def test_servers_on_this_machine_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    from freehold.call.discover import LocalServer
+
+    async def probe(fetch: Any, **options: Any) -> list[LocalServer]:
+        assert 8484 in options["skip"]
+        return [LocalServer("ollama", "http://127.0.0.1:11434/v1", ["llama3"])]
+
+    monkeypatch.setattr("freehold.call.discover.probe_local", probe)
+    (found,) = findings(check_gateway.local_servers)
+    assert found.found == "ollama at http://127.0.0.1:11434/v1 (1 models)"
+
+
+def test_a_state_folder_open_to_others(home: Path) -> None:
+    home.mkdir(mode=0o755)
+    home.chmod(0o755)
+    (found,) = faults(check_machine.state_folder)
+    assert (found.verdict, found.fix) == ("warn", f"chmod 700 {home}")
+
+
+@pytest.mark.parametrize(("free", "verdict"), [(10 << 20, "fail"), (500 << 20, "warn"), (5 << 30, "ok")])
+def test_disk_space(free: int, verdict: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Usage(NamedTuple):
+        free: int
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(free))
+    assert findings(check_machine.disk)[0].verdict == verdict
+
+
+def test_a_clock_before_our_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time", lambda: 1_000_000_000.0)
+    (found,) = faults(check_machine.clock)
+    assert (found.verdict, found.fix) == ("fail", "set the clock: timedatectl set-ntp true")
+
+
+def test_files_from_the_future() -> None:
+    path = run_dir()
+    later = time.time() + 7200
+    os.utime(path, (later, later))
+    (found,) = faults(check_machine.clock)
+    assert (found.verdict, "in the future" in found.found) == ("warn", True)
+
+
+def test_no_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "gone.pem"))
+    (found,) = faults(check_machine.certificates)
+    assert found.fix == "unset SSL_CERT_FILE"
+    (tmp_path / "empty.pem").write_text("")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "empty.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "empty"))
+    (found,) = faults(check_machine.certificates)
+    assert "apt-get install ca-certificates" in str(found.fix)
+
+
+def test_too_few_open_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resource.getrlimit", lambda which: (1024, 1_000_000))
+    (found,) = faults(check_machine.descriptors)
+    assert found.fix == "ulimit -n 4100, or server.max_inflight: 462"
+
+
+def test_packages_that_are_missing_or_old(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        if name == "uvloop":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "0.0.1" if name == "click" else "99.0"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    missing, old = sorted(faults(check_machine.packages), key=lambda finding: "older" in finding.found)
+    assert str(missing.fix).startswith("pip install 'uvloop>=")
+    assert str(old.fix).startswith("pip install --upgrade 'click>=")
+
+
+def test_a_check_that_breaks_is_a_fault_and_the_others_go_on() -> None:
+    def broken_check(site: Site) -> list[Finding]:
+        raise ZeroDivisionError("ours")
+
+    def unreadable(site: Site) -> list[Finding]:
+        raise PermissionError(13, "Permission denied", "/x")
+
+    first, second, third = doctor.examine(Site(None), (broken_check, unreadable, check_machine.python))
+    assert (first.check, first.verdict) == ("broken check", "fail")
+    assert second.found == "/x: Permission denied"
+    assert third.verdict == "ok"
+
+
+def test_the_command_tells_faults_and_fixes() -> None:
+    Path("freehold.yaml").write_text("box: false\nproviders: {groq: {}}\nserver: {port: 0}\n")
+    result = CliRunner().invoke(main, ["doctor"])
+    assert result.exit_code == 1
+    assert "fix for providers: set GROQ_API_KEY\n" in result.stdout
+    value = json.loads(CliRunner().invoke(main, ["doctor", "--json"]).stdout)
+    assert value["verdict"] == "fail"
+    assert {"check", "verdict", "found", "fix"} == set(value["checks"][0])
+
+
+def test_the_command_is_content_with_a_good_installation() -> None:
+    Path("freehold.yaml").write_text("box: false\nserver: {port: 0}\n")
+    result = CliRunner().invoke(main, ["doctor", "--json"])
+    assert json.loads(result.stdout)["verdict"] in ("ok", "warn"), result.stdout
+    assert result.exit_code == 0

@@ -1,0 +1,142 @@
+"""`freehold explain`: the gateway's own decision, made without calling anybody."""
+
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from freehold.cli import main
+
+CONFIG = """
+box: false
+discover: false
+providers:
+  openai:
+    api_key: sk-0123456789abcdef
+    base_url: http://127.0.0.1:1/v1
+    models:
+      weak:   {context: 1000,   input: 0.1, output: 0.2, can: [tools], strength: 0.2}
+      strong: {context: 100000, input: 5, output: 10, can: [tools, schema, images], strength: 0.9}
+      odd:    {context: 100000, can: [tools], strength: 0.9}
+  groq: {}
+models:
+  fast: [openai/weak, groq/llama, openai/strong]
+  smart: {among: [openai/weak, openai/strong, openai/odd], objective: cheapest}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _config(home: Path) -> None:
+    Path("freehold.yaml").write_text(CONFIG)
+
+
+@pytest.fixture(autouse=True)
+def _no_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+
+
+def explain(*words: str) -> Result:
+    return CliRunner().invoke(main, ["explain", *words])
+
+
+def plan(*words: str) -> dict[str, Any]:
+    result = explain(*words, "--json")
+    assert result.stderr == "", result.stderr
+    value: dict[str, Any] = json.loads(result.stdout)
+    return value
+
+
+def test_an_easy_prompt_goes_to_the_cheap_model() -> None:
+    value = plan("hello", "--model", "smart")
+    assert [attempt["deployment"] for attempt in value["attempts"]] == ["openai/weak", "openai/strong", "openai/odd"]
+    assert value["kind"] == "auto"
+    assert value["difficulty"] == 0.1
+    assert "cheapest that is strong enough" in value["reason"]
+
+
+def test_a_hard_prompt_goes_to_the_strong_model() -> None:
+    value = plan("Prove the theorem step by step, and debug def f(x): return x", "--model", "smart")
+    assert value["attempts"][0]["deployment"] == "openai/strong"
+    assert value["signs"][0] == "proof"
+
+
+def test_the_expected_cost_is_arithmetic_and_an_unknown_one_is_none() -> None:
+    value = plan("hello", "--model", "smart", "--max-tokens", "100")
+    by_name = {attempt["deployment"]: attempt for attempt in value["attempts"]}
+    expected = (value["input_tokens"] * 5 + 100 * 10) / 1e6
+    assert by_name["openai/strong"]["expected_cost"] == pytest.approx(expected)
+    assert by_name["openai/odd"]["expected_cost"] is None
+
+
+def test_every_dropped_candidate_has_its_reason() -> None:
+    value = plan("hello", "--model", "fast", "--images")
+    assert [attempt["deployment"] for attempt in value["attempts"]] == ["openai/strong"]
+    assert value["dropped"] == [
+        {"deployment": "openai/weak", "reason": "cannot do images", "lasting": True},
+        {"deployment": "groq/llama", "reason": "no key for Groq (set GROQ_API_KEY)", "lasting": False},
+    ]
+
+
+def test_a_long_prompt_drops_a_short_context() -> None:
+    value = plan("word " * 2000, "--model", "fast")
+    assert "context of 1000 tokens" in value["dropped"][0]["reason"]
+
+
+@pytest.mark.parametrize(("option", "need"), [("--tools", "tools"), ("--schema", "schema"), ("--images", "images")])
+def test_options_stand_for_what_a_request_needs(option: str, need: str) -> None:
+    assert plan("hello", "--model", "openai/strong", option)["needs"] == [need]
+
+
+def test_nobody_left_is_an_exit_status() -> None:
+    result = explain("hello", "--model", "openai/weak", "--schema")
+    assert result.exit_code == 1
+    assert "cannot do schema" in result.stdout
+
+
+def test_for_a_person() -> None:
+    result = explain("hello", "--model", "smart")
+    assert result.exit_code == 0, result.stderr
+    assert "model       smart: chosen among 3 by cheapest" in result.stdout
+    assert "unpriced" in result.stdout
+    assert "were not looked for" in result.stderr
+
+
+def test_the_prompt_may_be_piped() -> None:
+    result = CliRunner().invoke(main, ["explain", "--model", "fast", "--json"], input="Prove it\n")
+    assert json.loads(result.stdout)["signs"] == ["proof"]
+
+
+def test_an_unknown_model_gets_the_nearest() -> None:
+    result = explain("hello", "--model", "smrt")
+    assert result.exit_code == 1
+    assert "hint: did you mean 'smart'?" in result.stderr
+
+
+def test_no_prompt() -> None:
+    assert explain().exit_code == 2
+
+
+def test_a_broken_configuration_is_told_whole() -> None:
+    Path("freehold.yaml").write_text("servr: {}\nretries: x\n")
+    result = explain("hello")
+    assert result.exit_code == 1
+    assert result.stderr.count("error: ") == 2
+
+
+def test_it_decides_as_the_gateway_does() -> None:
+    """The same catalog, facts and plan, from the same bytes: only what a request needs in addition is left out."""
+    from freehold.classify import facts
+    from freehold.cli.explain import _body
+    from freehold.dialects import chat
+
+    known = facts(chat.peek(_body("hello", "smart", True, True, True, 7)))
+    assert known.needs == {"tools", "schema", "images"}
+    assert known.output_tokens == 7

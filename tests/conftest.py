@@ -1,0 +1,26 @@
+"""Shared fixtures: a fake provider and a gateway in front of it, started once for all tests that only ask."""
+
+from collections.abc import Iterator
+
+import pytest
+from running import Running, gateway_for, started
+
+
+@pytest.fixture(scope="session")
+def fake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The scripted provider, all three dialects on one port."""
+    with started("fake", home=tmp_path_factory.mktemp("fake") / "home") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def gateway(fake: Running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One gateway for all tests that only ask; tests that change something start their own."""
+    models = """
+breaker: {failures: 100000}
+models:
+  fast: [openai/gpt-4o-mini, anthropic/claude-haiku-4-5]
+  smart: {among: [openai/gpt-4o-mini, anthropic/claude-sonnet-4-5, gemini/gemini-2.5-pro]}
+"""
+    with gateway_for(tmp_path_factory.mktemp("gateway"), fake.url, models) as running:
+        yield running
