@@ -494,7 +494,7 @@ def main() -> None:
     vocab = Vocabulary.learn(texts_kept, sorted(set(intents)), config.bpe_vocab)
     began = time.monotonic()
     model = train(vocab, texts_kept, intents_kept, config)
-    print(f"trained in {time.monotonic() - began:.0f} s on {args.threads} thread(s)")
+    print(f"trained in {time.monotonic() - began:.0f} s, {time.process_time():.0f} s of CPU time")
     if held:
         share = accuracy(model, vocab, [texts[i] for i in held], [intents[i] for i in held])
         print(f"accuracy on {len(held):,} messages held out: {share:.4f}")

@@ -24,3 +24,7 @@ models:
 """
     with gateway_for(tmp_path_factory.mktemp("gateway"), fake.url, models) as running:
         yield running
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", default=12, type=int, help="how many processes tests/chaos kills")

@@ -142,35 +142,51 @@ def test_a_store_that_is_no_database() -> None:
 
 
 def test_journals_nobody_takes_in() -> None:
-    segment = journal_dir() / "w0-1.000001"
-    segment.write_bytes(b"x" * 100)
-    assert faults(check_gateway.journals) == []  # no gateway: the next one takes them in
+    segment = a_journal()
+    assert "the next freehold up takes them in" in findings(check_gateway.journals)[0].found
     (run_dir() / "up.json").write_text(json.dumps({"url": "http://127.0.0.1:1", "key": None, "pid": os.getpid()}))
     assert faults(check_gateway.journals) == []
     long_ago = time.time() - 3600
     os.utime(segment, (long_ago, long_ago))
     (found,) = faults(check_gateway.journals)
     assert "wait for the ledger" in found.found
-    ledger_read(segment, 100)
-    assert findings(check_gateway.journals)[0].found == "nothing waits for the ledger"
+    take_in()
+    assert [found.found for found in findings(check_gateway.journals)] == ["nothing waits for the ledger"]
 
 
 def test_a_journal_with_damage_is_left_for_a_person() -> None:
-    segment = journal_dir() / "w0-1.000001"
-    segment.write_bytes(b"x" * 100)
-    ledger_read(segment, 60, damaged=40)
+    segment = a_journal(calls=2)
+    content = bytearray(segment.read_bytes())
+    content[len(content) // 2 - 4] ^= 0xFF
+    segment.write_bytes(content)
+    take_in()
     (found,) = faults(check_gateway.journals)
-    assert (found.verdict, found.fix) == ("warn", f"rm {segment}")
+    assert (found.verdict, found.fix) == ("warn", f"rm {segment}.damaged")
 
 
-def ledger_read(segment: Path, offset: int, damaged: int = 0) -> None:
+def a_journal(calls: int = 1) -> Path:
+    """A worker wrote the ends of some calls and was gone."""
+    from freehold.record.entries import Settlement
+    from freehold.record.journal import Journal
+
+    journal = Journal(journal_dir(), "w0")
+    for number in range(calls):
+        journal.append(Settlement(f"req-{number}", "ok", 200))
+    path = journal.path
+    journal.close()
+    return path
+
+
+def take_in() -> None:
+    from freehold.config.schema import Config
+    from freehold.record.ingest import Ingest
+    from freehold.record.prices import Pricer
     from freehold.record.store import Store
 
     store = Store(database())
-    with store.transaction() as connection:
-        connection.execute(
-            "INSERT INTO journals VALUES (?, ?, ?, ?)", (segment.name, offset, 1 if damaged else None, damaged)
-        )
+    ingest = Ingest(store, journal_dir(), Pricer(Config()))
+    ingest.step()
+    ingest.close()
     store.close()
 
 

@@ -5,7 +5,7 @@ import json
 import httpx2
 import openai
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.dialects import chat
@@ -154,6 +154,7 @@ def test_a_rate_limit_with_a_time_is_no_spent_quota():
     assert (error.retry, error.retry_after) == ("same", 12)
 
 
+@settings(deadline=None)
 @given(
     st.integers(100, 599),
     st.binary(max_size=80)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.dialects import chat
@@ -143,6 +143,7 @@ ODD = st.sampled_from([None, 1, "x", [], {}, [1], {"a": 1}, [[]], [{"role": 1}],
 FIELDS = ["messages", "stream", "stream_options", "temperature", "stop", "max_tokens", "response_format", "tools"]
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), ODD))
 def test_odd_values_are_left_to_the_provider_or_refused(fields):
     traits = Traits(

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.dialects import chat
@@ -131,6 +131,7 @@ JSON = st.recursive(
 NAMES = ["model", "messages", "stream", "n", "max_tokens", "tools", "response_format", "stream_options"]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60) | st.dictionaries(st.sampled_from(NAMES), JSON).map(lambda d: json.dumps(d).encode()))
 def test_anything_is_read_or_refused(body):
     for verb in (chat.peek, chat.read_request, lambda raw: chat.patch_request(raw, model="x")):

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.dialects import chat
@@ -174,6 +174,7 @@ PIECES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(PIECES, st.lists(st.integers(0, 10_000), max_size=12), st.booleans())
 def test_chunk_boundaries_do_not_matter(pieces, places, strip_usage):
     stream = b"".join(pieces)

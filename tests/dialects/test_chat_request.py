@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.dialects import chat
@@ -472,6 +472,14 @@ def test_equal_conversations_are_equal_bytes():
     assert chat.write_request(one, []) == chat.write_request(other, [])
 
 
+def test_deep_nesting_is_refused_on_the_way_out_too():
+    schema: dict = {}
+    for _ in range(5000):
+        schema = {"a": schema}
+    with pytest.raises(BadRequest):
+        chat.write_request(foreign(tools=[Tool("f", schema=schema)]), [])
+
+
 # There and back
 
 NAME = st.text("abcdefgh_", min_size=1, max_size=8)
@@ -551,6 +559,7 @@ def conversations(draw):
     return conversation
 
 
+@settings(deadline=None)
 @given(conversations())
 def test_written_and_read_is_the_same(conversation):
     losses: list[str] = []

@@ -4,7 +4,7 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.chat import ChatCompletionChunk
 
@@ -421,6 +421,7 @@ def recut(stream: bytes, places: list[int]) -> list[bytes]:
     return [stream[start:end] for start, end in pairwise(marks)]
 
 
+@settings(deadline=None)
 @given(PIECES, CUTS)
 def test_chunk_boundaries_do_not_matter(pieces, places):
     whole, reader = read(*pieces)
@@ -429,6 +430,7 @@ def test_chunk_boundaries_do_not_matter(pieces, places):
     assert other.complete == reader.complete
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=60).map(lambda data: b"data: " + data + b"\n\n"), max_size=3))
 def test_any_event_is_read_or_a_failure(pieces):
     read(*pieces)
@@ -569,6 +571,7 @@ CHOICE_EVENTS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(CHOICE_EVENTS, min_size=1, max_size=8), st.sampled_from(["stop", "length", "content_filter"]), CUTS)
 def test_written_and_read_is_the_same(deltas, finish, places):
     refused = any(isinstance(delta, RefusalDelta) for delta in deltas)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import Completion
 
@@ -164,6 +164,7 @@ def test_usage_only_where_asked_for():
     assert b"usage" not in out + writer.close()
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=40)
     | st.dictionaries(

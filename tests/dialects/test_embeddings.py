@@ -5,7 +5,7 @@ import json
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types import CreateEmbeddingResponse
 
@@ -182,6 +182,7 @@ def test_gemini():
         embeddings.read_gemini_reply(b'{"embeddings":[{"values":"x"}]}')
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=20))
 def test_float32_survives_both_ways(numbers):
     packed = embeddings.to_base64(numbers)
@@ -202,6 +203,7 @@ ODD = (
 )
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=40)
     | st.dictionaries(st.sampled_from(["model", "input", "dimensions"]), ODD).map(
@@ -216,6 +218,7 @@ def test_anything_is_read_or_refused(raw):
             assert error.message  # noqa: PT017
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_reply_is_read_or_broken(raw):
     for verb in (embeddings.read_reply, embeddings.read_receipt, embeddings.read_gemini_reply):

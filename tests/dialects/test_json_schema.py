@@ -31,9 +31,12 @@ def test_references_are_inlined_with_what_stands_beside_them() -> None:
             "home": {"$ref": "#/$defs/Address", "description": "where"},
             "work": {"$ref": "#/definitions/Address2"},
         },
-        "$defs": {"Address": {"type": "object", "properties": {"city": {"$ref": "#/$defs/City"}}}, "City": {"type": "string"}},
+        "$defs": {
+            "Address": {"type": "object", "properties": {"city": {"$ref": "#/$defs/City"}}},
+            "City": {"type": "string"},
+        },
         "definitions": {"Address2": {"type": "null"}},
-    }  # fmt: skip
+    }
     assert json_schema.inline_refs(schema) == {
         "type": "object",
         "properties": {

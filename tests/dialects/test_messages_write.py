@@ -233,7 +233,7 @@ def test_tools_get_an_object_schema_and_foreign_tools_are_reported() -> None:
     assert body["tools"][0] == {"name": "none", "input_schema": {"type": "object", "properties": {}}}
     assert body["tools"][1] == {"name": "strict", "description": "d", "input_schema": SCHEMA, "strict": True}
     assert set(body["tools"][2]["input_schema"]["properties"]) == {"city", "zip"}
-    assert losses == ["tools.2.anyOf", "tools.3"]
+    assert losses == ["tools.2.anyOf", "tools.3.web_search"]
 
 
 # Structured output
@@ -343,6 +343,9 @@ def test_thinking_excludes_sampling_forced_tools_and_prefill() -> None:
     assert "thinking" not in body
     assert body["tool_choice"] == {"type": "any"}
     assert losses == ["reasoning_effort"]
+    forced = talk(reasoning=reasoning, tools=[Tool("f")], tool_choice=ToolChoice("required"))
+    body, losses = write(forced, ADAPTIVE)
+    assert (body["thinking"], body["tool_choice"], losses) == ({"type": "adaptive"}, {"type": "any"}, [])
     body, losses = write(talk(user(), assistant(Text("I think")), reasoning=reasoning), BUDGET)
     assert body["messages"][-1]["role"] == "user"
     assert losses == ["messages.1.prefill"]

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from freehold.dialects.sse import SseParser, SseSplitter, parse_event, sse
@@ -72,18 +72,23 @@ def cuts(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(marks)]
 
 
+@settings(deadline=None)
 @given(STREAMS, st.lists(st.integers(0, 10_000), max_size=12))
 def test_chunk_boundaries_do_not_matter(stream, places):
     assert parse(*cuts(stream, places)) == parse(stream)
 
 
+@settings(deadline=None)
 @given(STREAMS, st.lists(st.integers(0, 10_000), max_size=12))
+@example(b"data: x\n\n\n", [])
+@example(b"data: x\r\n\r\n", [11])
 def test_the_splitter_loses_no_byte(stream, places):
     splitter = SseSplitter()
     raw = [event for chunk in cuts(stream, places) for event in splitter.feed(chunk)]
     assert b"".join(raw) + splitter.close() == stream
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.lists(st.integers(0, 300), max_size=6))
 def test_any_bytes_are_some_stream(stream, places):
     parse(*cuts(stream, places))

@@ -76,10 +76,12 @@ PARTS = st.one_of(
     st.builds(ToolCall, NAMES, st.just("f")),
     st.builds(ToolResult, NAMES, st.just([Text("r")])),
 )
+SAID = PARTS.filter(lambda part: type(part) is not ToolResult)
+ANSWERED = PARTS.filter(lambda part: type(part) is not ToolCall)
 TURNS = st.lists(
     st.one_of(
-        st.builds(Turn, st.just("user"), st.lists(PARTS.filter(lambda part: type(part) is not ToolCall), max_size=3)),
-        st.builds(Turn, st.just("assistant"), st.lists(PARTS.filter(lambda part: type(part) is not ToolResult), max_size=3)),
+        st.builds(Turn, st.just("user"), st.lists(ANSWERED, max_size=3)),
+        st.builds(Turn, st.just("assistant"), st.lists(SAID, max_size=3)),
         st.builds(Turn, st.just("system"), st.just([Text("s")])),
     ),
     max_size=7,

@@ -113,6 +113,16 @@ def test_kept_responses_do_not_leak_between_requests() -> None:
     assert say(engine) == (200, "new")
 
 
+def test_the_common_request_is_composed_once() -> None:
+    engine = Engine()
+    body = b'{"model":"m","messages":[],"tools":null}'
+    for path in (b"/v1/chat/completions", b"/v1/completions", b"/v1/messages", b"/v1/responses"):
+        request = Request(b"POST", path, {}, body[:-1] + b',"prompt":"","input":"","max_tokens":1}', 0.0)
+        assert engine.respond(request) is engine.respond(request)
+    request = Request(b"POST", b"/v1beta/models/m:generateContent", {}, b'{"contents":[]}', 0.0)
+    assert engine.respond(request) is engine.respond(request)
+
+
 def test_the_header_is_strict() -> None:
     assert from_header("fault=bom; latency=50; text=a%3Bb; tool=; tool=f; burst=1; retry-after=2") == Reply(
         fault="bom",

@@ -5,6 +5,7 @@ client gets, in its own types, what any provider said: text, tool calls, structu
 """
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import anthropic
@@ -23,14 +24,16 @@ INTENT_SCHEMA = {
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 
 
-@pytest.fixture
-def chat(gateway: Running) -> openai.OpenAI:
-    return openai.OpenAI(base_url=gateway.url + "/v1", api_key=KEY, max_retries=0, timeout=20)
+@pytest.fixture(scope="module")
+def chat(gateway: Running) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=gateway.url + "/v1", api_key=KEY, max_retries=0, timeout=20) as client:
+        yield client
 
 
-@pytest.fixture
-def messages(gateway: Running) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=gateway.url, api_key=KEY, max_retries=0, timeout=20)
+@pytest.fixture(scope="module")
+def messages(gateway: Running) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(base_url=gateway.url, api_key=KEY, max_retries=0, timeout=20) as client:
+        yield client
 
 
 def user(text: str = "Where is my refund?") -> list[Any]:
@@ -279,10 +282,10 @@ def test_models_are_listed_for_both(chat: openai.OpenAI, messages: anthropic.Ant
 
 @pytest.mark.parametrize("suffix", ["", "/v1"])
 def test_base_urls_with_and_without_v1(gateway: Running, suffix: str) -> None:
-    openai_client = openai.OpenAI(base_url=gateway.url + suffix, api_key=KEY, max_retries=0)
-    assert openai_client.chat.completions.create(model="openai/fake", messages=user()).choices
-    anthropic_client = anthropic.Anthropic(base_url=gateway.url + suffix, auth_token=KEY, max_retries=0)
-    assert anthropic_client.messages.create(model="openai/fake", max_tokens=5, messages=user()).content
+    with openai.OpenAI(base_url=gateway.url + suffix, api_key=KEY, max_retries=0) as chat:
+        assert chat.chat.completions.create(model="openai/fake", messages=user()).choices
+    with anthropic.Anthropic(base_url=gateway.url + suffix, auth_token=KEY, max_retries=0) as messages:
+        assert messages.messages.create(model="openai/fake", max_tokens=5, messages=user()).content
 
 
 def test_an_alias_and_auto_say_who_answered_and_why(chat: openai.OpenAI) -> None:
@@ -293,8 +296,11 @@ def test_an_alias_and_auto_say_who_answered_and_why(chat: openai.OpenAI) -> None
 
 
 def test_a_wrong_key_and_an_unknown_model(gateway: Running, chat: openai.OpenAI) -> None:
-    stranger = openai.OpenAI(base_url=gateway.url + "/v1", api_key="fh-not-a-key-at-all", max_retries=0)
-    with pytest.raises(openai.AuthenticationError):
+    url = gateway.url + "/v1"
+    with (
+        openai.OpenAI(base_url=url, api_key="fh-not-a-key-at-all", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError),
+    ):
         stranger.chat.completions.create(model="fast", messages=user())
     with pytest.raises(openai.NotFoundError, match="did you mean 'fast'"):
         chat.chat.completions.create(model="fats", messages=user())

@@ -28,7 +28,7 @@ _FINISHES = {
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole.")
 @click.option("--json", "as_json", is_flag=True, help="Print text, usage and who answered as JSON.")
 @click.option("--url", help="Another gateway than the one started here; also FREEHOLD_URL.")
-@click.option("--key", help="The key to send; also FREEHOLD_API_KEY, which other users of the machine cannot see.")
+@click.option("--key", help="The key to send; better in FREEHOLD_API_KEY, which other users cannot see.")
 def command(
     words: str | None,
     model: str,

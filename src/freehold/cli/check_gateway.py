@@ -157,9 +157,8 @@ def journals(site: Site) -> list[Finding]:
     read = _read_so_far()
     states = {path: path.stat() for path in segments(journal_dir())}
     findings = [
-        Finding("journals", "warn", f"{size:,} bytes of {path} are damaged, all else in it was read", f"rm {path}")
-        for path in states
-        if (size := read.get(path.name, _UNREAD).damaged)
+        Finding("journals", "warn", f"{path.name} holds bytes that are no entry; all else in it was read", f"rm {path}")
+        for path in sorted(journal_dir().glob("*.damaged"))
     ]
     waiting = {path: state.st_size - read.get(path.name, _UNREAD).offset for path, state in states.items()}
     behind = {path: size for path, size in waiting.items() if size and not read.get(path.name, _UNREAD).done}
@@ -180,8 +179,7 @@ class _Read(NamedTuple):
     """How far the ledger read a segment. `done`: to its end, and nothing will be appended."""
 
     offset: int = 0
-    damaged: int = 0
-    done: int | None = None
+    done: int = 0
 
 
 _UNREAD = _Read()
@@ -193,10 +191,10 @@ def _read_so_far() -> dict[str, _Read]:
         return {}
     try:
         with closing(sqlite3.connect(f"{database().as_uri()}?mode=ro", uri=True, timeout=5.0)) as connection:
-            rows = connection.execute("SELECT file, offset, damaged, done FROM journals").fetchall()
+            rows = connection.execute("SELECT name, offset, done FROM journals").fetchall()
     except sqlite3.Error:
         return {}  # the check of the store says what is wrong with it
-    return {file: _Read(*rest) for file, *rest in rows}
+    return {name: _Read(*rest) for name, *rest in rows}
 
 
 def prices(site: Site) -> list[Finding]:

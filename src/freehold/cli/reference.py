@@ -27,7 +27,8 @@ done, 1 an error with a `hint:`, 2 a wrong command line, 130 Ctrl-C. `NO_COLOR` 
 
 def reference() -> str:
     """Returns the page as Markdown."""
-    context = click.Context(main, info_name="freehold", max_content_width=WIDTH, terminal_width=WIDTH)
+    settings = {**main.context_settings, "max_content_width": WIDTH, "terminal_width": WIDTH}
+    context = click.Context(main, info_name="freehold", **settings)
     parts = [_HEAD, _section("freehold", main, context)]
     for name in VERBS:
         command = main.get_command(context, name)

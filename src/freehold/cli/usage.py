@@ -18,32 +18,29 @@ if TYPE_CHECKING:
     from freehold.record.usage import By, Spend
 
 _GROUPS = ("key", "model", "provider", "deployment", "day", "kind")
+_BATCH = 20_000
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
-class Moment(click.ParamType):
+def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
     """A date (2027-01-31), a moment (2027-01-31T18:00Z), or a time ago: 12h, 7d, 4w. Without an offset it is UTC."""
+    from freehold.config.checks import parse_time
 
-    name = "TIME"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        from freehold.config.checks import parse_time
-
-        if isinstance(value, datetime):
-            return value
-        number, unit = value[:-1], _UNITS.get(value[-1:])
-        if unit and number.isascii() and number.isdigit() and len(number) <= 5:
-            return datetime.now(UTC) - timedelta(**{unit: int(number)})
-        found = parse_time(value)
-        if found is None:
-            self.fail(f"{value!r} is not a time; write it like 7d, 12h, 2027-01-31 or 2027-01-31T18:00Z", param, ctx)
-        return found if found.tzinfo else found.replace(tzinfo=UTC)
+    if value is None:
+        return None
+    number, unit = value[:-1], _UNITS.get(value[-1:])
+    if unit and number.isascii() and number.isdigit() and len(number) <= 5:
+        return datetime.now(UTC) - timedelta(**{unit: int(number)})
+    found = parse_time(value)
+    if found is None:
+        raise click.BadParameter(f"{value!r} is not a time; write it like 7d, 12h, 2027-01-31 or 2027-01-31T18:00Z")
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @click.command()
 @click.option("--by", type=click.Choice(_GROUPS), default="model", show_default=True, help="What to sum by.")
-@click.option("--since", type=Moment(), help="From here on: 7d, 12h, 2027-01-31.")
-@click.option("--until", type=Moment(), help="Up to here, this moment not included.")
+@click.option("--since", metavar="TIME", callback=_moment, help="From here on: 7d, 12h, 2027-01-31.")
+@click.option("--until", metavar="TIME", callback=_moment, help="Up to here, this moment not included.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="freehold.yaml with your own prices.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(by: "By", since: datetime | None, until: datetime | None, config: Path | None, as_json: bool) -> None:
@@ -108,7 +105,7 @@ def _take_in(store: "Store", config: Path | None) -> None:
         return
     ingest = Ingest(store, journal_dir(), Pricer(loaded.config, {name: row.prices for name, row in rows().items()}))
     try:
-        while (report := ingest.step()).entries:
+        while (report := ingest.step(_BATCH)).entries >= _BATCH:
             pass
         if report.locked:
             output.say("a running gateway keeps the ledger; calls of the last second may be missing")
@@ -157,10 +154,10 @@ def _remarks(everything: "Spend", kinds: "list[Spend]", unfinished: int) -> None
     if len(kinds) > 1:
         output.say("; ".join(f"{kind.name}: {kind.calls:,} calls, {_cost(kind)}" for kind in kinds))
     if everything.unknown:
-        output.say(f"{everything.unknown:,} calls were cut off when a worker was killed; what they cost is not known")
+        output.say(f"calls cut off when a worker was killed, of which nobody knows the cost: {everything.unknown:,}")
     if everything.estimated:
-        output.say(f"the tokens of {everything.estimated:,} calls are estimates, because the provider sent no count")
+        output.say(f"calls whose tokens are our estimate, because the provider sent no count: {everything.estimated:,}")
     if everything.unpriced:
         output.hint("give a model its price in freehold.yaml: providers.NAME.models.MODEL.input and .output")
     if unfinished:
-        output.say(f"{unfinished:,} calls are still running")
+        output.say(f"calls that are still running, not shown above: {unfinished:,}")

@@ -68,9 +68,10 @@ class SseSplitter:
         if not self._pieces and chunk.endswith(b"\n\n") and len(chunk) <= self._limit and b"\r" not in chunk:
             if chunk.find(b"\n\n") == len(chunk) - 2:
                 return [chunk]
-            events = [part + b"\n\n" for part in chunk.split(b"\n\n")]
-            events.pop()
-            return events
+            *parts, rest = chunk.split(b"\n\n")
+            if rest:  # a third line feed
+                self._hold(rest)
+            return [part + b"\n\n" for part in parts]
         return self._feed_slow(chunk)
 
     def _feed_slow(self, chunk: bytes) -> list[bytes]:
@@ -87,6 +88,8 @@ class SseSplitter:
         start = 0
         for match in _BLANK_LINE.finditer(chunk):
             end = match.end()
+            if end == len(chunk) and chunk.endswith(b"\r"):
+                break  # perhaps half of a CRLF
             if end - start > self._limit:
                 raise _too_large(self._limit)
             events.append(chunk[start:end])

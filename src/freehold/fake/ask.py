@@ -239,15 +239,16 @@ def read(found: Route, request: Request) -> Ask:
     if operation == "generate":
         return Ask(
             found, request, operation, found.model, found.stream, True, 1,
-            body.contents, body.tools, body.tool_config, body.generation_config,
+            body.contents, _given(body.tools), _given(body.tool_config), _given(body.generation_config),
         )  # fmt: skip
     ask = Ask(found, request, operation, body.model)
     if operation == "messages":
-        output = body.output_config if body.output_format is _ABSENT else body.output_format
-        ask.messages, ask.tools, ask.tool_choice, ask.output = body.messages, body.tools, body.tool_choice, output
+        ask.messages, ask.tools, ask.tool_choice = body.messages, _given(body.tools), _given(body.tool_choice)
+        ask.output = _given(body.output_format) or _given(body.output_config)
         ask.stream = bool(body.stream)
     elif operation == "responses":
-        ask.messages, ask.tools, ask.tool_choice, ask.output = body.input, body.tools, body.tool_choice, body.text
+        ask.messages, ask.tools, ask.tool_choice = body.input, _given(body.tools), _given(body.tool_choice)
+        ask.output = _given(body.text)
         ask.stream = bool(body.stream)
     elif operation == "completions":
         ask.messages, ask.stream, ask.n = body.prompt, bool(body.stream), body.n or 1
@@ -255,12 +256,17 @@ def read(found: Route, request: Request) -> Ask:
     return ask
 
 
+def _given(raw: Raw) -> Raw | None:
+    """Returns a field that was sent and is not `null`."""
+    return None if raw is _ABSENT or raw == _ABSENT else raw
+
+
 def _read_chat(found: Route, request: Request) -> Ask:
     body = _chat(request.body)
     options = body.stream_options
     return Ask(
         found, request, "chat", body.model, bool(body.stream), bool(options and options.include_usage), body.n or 1,
-        body.messages, body.tools, body.tool_choice, body.response_format,
+        body.messages, _given(body.tools), _given(body.tool_choice), _given(body.response_format),
     )  # fmt: skip
 
 

@@ -21,6 +21,9 @@ from freehold.errors import ConfigError, NotFound
 from freehold.fake.ask import Request
 
 
+_NULL = Raw(b"null")
+
+
 class Exchange(Struct):
     source: str
     index: int
@@ -30,7 +33,7 @@ class Exchange(Struct):
     status: int
     request: Any = None
     content_type: str | None = None
-    response: Raw | None = None
+    response: Raw = _NULL
     response_text: str | None = None
 
     @property
@@ -41,7 +44,7 @@ class Exchange(Struct):
     def body(self) -> bytes:
         if self.response_text is not None:
             return self.response_text.encode()
-        return bytes(self.response) if self.response is not None else b""
+        return b"" if self.response == _NULL else bytes(self.response)
 
     @property
     def streamed(self) -> bool:

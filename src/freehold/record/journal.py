@@ -211,7 +211,7 @@ def read_segment(path: Path, offset: int = 0, max_entries: int = 1_000_000) -> R
                     continue
         if position == total:
             return Read(entries, offset + position, "end" if at_end else "more", damage)
-        if not at_end and total - position < _FRAME_MAX:
+        if not at_end and total - position <= _FRAME_MAX:
             return Read(entries, offset + position, "more", damage)
         found = _next_frame(chunk, offset, position)
         if found is None and at_end:

@@ -36,6 +36,11 @@ _CACHED: Final = 10_000
 _DAY: Final = 86_400
 
 _CONFIG = "freehold.yaml"
+_CHARGED: Final = {
+    "input_mtok", "cache_read_mtok", "cache_write_mtok", "cache_write_5m_mtok", "cache_write_1h_mtok",
+    "input_audio_mtok", "output_mtok", "output_reasoning_mtok", "output_audio_mtok", "requests_kcount",
+}  # fmt: skip
+"""Price keys of genai-prices that we can apply; tool calls, images and durations are not in our counts."""
 
 
 class Counted(Protocol):
@@ -266,6 +271,7 @@ def _compile(
 ) -> Rates | None:
     """`raw` as genai-prices holds it: Decimals or tiers by price key. None: no price for input, nor for output."""
     declared = _declared(facts)
+    raw = {key: price for key, price in raw.items() if key in _CHARGED}
     starts = sorted({tier.start for price in raw.values() for tier in getattr(price, "tiers", ())})
     prices = tuple(
         (above, {key: _at(price, above) for key, price in raw.items()} | declared) for above in (-1, *starts)

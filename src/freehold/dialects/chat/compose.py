@@ -14,6 +14,7 @@ from freehold.dialects.chat.compose_messages import report, write_messages
 from freehold.dialects.chat.content import DIALECT
 from freehold.dialects.conversation import Conversation, Losses, OutputFormat, Tool, ToolChoice
 from freehold.dialects.traits import PLAIN, Traits
+from freehold.errors import BadRequest
 
 SAMPLING_DEFAULTS: dict[str, Any] = {
     "temperature": 1,
@@ -31,7 +32,10 @@ _ENCODER = msgspec.json.Encoder()
 
 
 def write_request(conversation: Conversation, losses: Losses, traits: Traits = PLAIN) -> bytes:
-    """The provider's body. A stream asks for usage where the host understands that."""
+    """The provider's body. A stream asks for usage where the host understands that.
+
+    Raises BadRequest when tool schemas or the like are nested too deeply to be written.
+    """
     own = conversation.dialect == DIALECT
     body: dict[str, Any] = {"model": conversation.model, "messages": write_messages(conversation, losses, traits)}
     _write_tools(conversation, body, losses, own)
@@ -45,7 +49,10 @@ def write_request(conversation: Conversation, losses: Losses, traits: Traits = P
         body["stream"] = True
         if traits.stream_usage:
             body.setdefault("stream_options", {})["include_usage"] = True
-    return _ENCODER.encode(body)
+    try:
+        return _ENCODER.encode(body)
+    except RecursionError:  # what could just be read at a shallow stack may be too deep to write at this one
+        raise BadRequest("The JSON is nested too deeply.", code="invalid_json") from None
 
 
 def schema_in_words(output: OutputFormat) -> str:
@@ -73,6 +80,7 @@ def write_format(output: OutputFormat) -> dict[str, Any]:
 
 
 def _write_output(output: OutputFormat | None, body: dict[str, Any], losses: Losses, traits: Traits) -> None:
+    """A forced tool is no form of this dialect: hosts that want one get JSON mode and the schema in words."""
     if output is None:
         return
     if output.kind == "text" or traits.json_schema == "native":

@@ -110,10 +110,13 @@ class StreamRelay:
         rest = self._splitter.close()
         event = parse_event(rest)
         if event is None:
+            rest = b"" if rest.strip(b"\r\n") else rest  # half a comment goes, blank lines may stay
+        elif not (event[1].startswith(DONE) or is_json(event[1])):
             rest = b""
         else:
-            rest = rest.rstrip(b"\r\n") + b"\n\n"
-            if not (event[1].startswith(DONE) or is_json(event[1])) or not self._meter(rest):
+            if not rest.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
+                rest = rest.rstrip(b"\r\n") + b"\n\n"
+            if not self._meter_data(*event):
                 rest = b""
         if self.complete and not self._done:
             self._done = True

@@ -18,14 +18,14 @@ from urllib.parse import quote
 import msgspec
 
 from freehold.dialects import json_schema
-from freehold.dialects.conversation import Conversation, Losses, Part, Text, Tool
+from freehold.dialects.conversation import Conversation, Losses, Opaque, Part, Text, Tool
 from freehold.dialects.gemini.parts import WirePart, write_part
 from freehold.dialects.gemini.reply import DIALECT
 from freehold.dialects.thinking import GEMINI_LEVEL, budget_of, effort_of
 from freehold.dialects.traits import PLAIN, Traits
 from freehold.dialects.turns import OPENING, Arranged, Side, arrange
 from freehold.dialects.wire import MALFORMED
-from freehold.dialects.words import word
+from freehold.dialects.words import opaque_name, word
 from freehold.errors import BadRequest, UpstreamBroken
 
 DUMMY_SIGNATURE = "skip_thought_signature_validator"
@@ -97,7 +97,7 @@ def _body(conversation: Conversation, losses: Losses, traits: Traits) -> dict[st
         body["systemInstruction"] = {"parts": system}
     if tools:
         body["tools"] = tools
-        if (choice := _write_tool_choice(conversation)) is not None:
+        if (choice := _write_tool_choice(conversation, losses, traits)) is not None:
             body["toolConfig"] = {"functionCallingConfig": choice}
     body["contents"] = contents
     if config:
@@ -119,7 +119,9 @@ def _write_system(conversation: Conversation, arranged: Arranged, losses: Losses
         if isinstance(part, Text):
             parts += [{"text": part.text}] if part.text else []
         else:
-            losses.append(f"{where}.{type(part).__name__.lower()}")
+            losses.append(
+                f"{where}.{opaque_name(part.value) if isinstance(part, Opaque) else type(part).__name__.lower()}"
+            )
     return parts
 
 
@@ -175,7 +177,7 @@ def _write_tools(conversation: Conversation, losses: Losses) -> list[dict[str, A
             if tool.opaque.dialect == DIALECT:
                 tools.append(tool.opaque.value)
             else:
-                losses.append(f"tools.{index}")
+                losses.append(f"tools.{index}.{tool.name}")
         elif allowed is None or tool.name in allowed:
             declarations.append(_declare(tool, f"tools.{index}", losses))
     if declarations:
@@ -191,14 +193,17 @@ def _declare(tool: Tool, where: str, losses: Losses) -> dict[str, Any]:
         relaxed: list[str] = []
         declaration["parametersJsonSchema"] = json_schema.gemini(tool.schema, relaxed)
         losses += [f"{where}.{item}" for item in relaxed]
-    if tool.strict:
-        losses.append(f"{where}.strict")
     return declaration
 
 
-def _write_tool_choice(conversation: Conversation) -> dict[str, Any] | None:
+def _write_tool_choice(conversation: Conversation, losses: Losses, traits: Traits) -> dict[str, Any] | None:
+    """Mode ANY holds the model to the schemas, and so does VALIDATED, which is AUTO for strict tools on Gemini 3."""
     choice = conversation.tool_choice
-    if choice is None or (choice.mode == "auto"):
+    if choice is None or choice.mode == "auto":
+        strict = [index for index, tool in enumerate(conversation.tools) if tool.strict]
+        if strict and traits.thinking == "level":
+            return {"mode": "VALIDATED"}
+        losses += [f"tools.{index}.strict" for index in strict]
         return None
     config: dict[str, Any] = {"mode": _MODES[choice.mode]}
     if choice.mode == "tool" and choice.name is not None:

@@ -35,10 +35,10 @@ class _Block(Struct):
     """Any block; which fields matter depends on `type`."""
 
     type: str
-    text: str = ""
+    text: str | None = None
     citations: list[Any] | None = None
-    thinking: str = ""
-    signature: str = ""
+    thinking: str | None = None
+    signature: str | None = None
     data: str = ""
     id: str = ""
     name: str = ""
@@ -103,9 +103,9 @@ def _read_block(raw: Raw, parts: list[Part], json_tool: str | None) -> None:
     block = _BLOCK.decode(raw)
     match block.type:
         case "text":
-            parts.append(Text(block.text, citations=block.citations or None))
+            parts.append(Text(block.text or "", citations=block.citations or None))
         case "thinking":
-            parts.append(Thinking(block.text or block.thinking, block.signature or None))
+            parts.append(Thinking(block.thinking or "", block.signature or None))
         case "redacted_thinking":
             parts.append(Thinking(redacted=block.data))
         case "tool_use" if block.name == json_tool:

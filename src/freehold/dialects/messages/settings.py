@@ -3,8 +3,8 @@
 https://platform.claude.com/docs/en/build-with-claude/extended-thinking#important-considerations: thinking excludes
 forced tools, prefilled answers, top_k and any temperature but 1, and needs room in max_tokens. Its form follows
 `traits.thinking`: `budget` sends `budget_tokens`, `adaptive` sends `adaptive` with an effort; the table between them is
-in `dialects/thinking.py`. Where a tool is forced, or the thoughts of a running tool loop were lost on the way, the
-thinking is given up and reported.
+in `dialects/thinking.py`. Where a tool is forced, or the thoughts of a running tool loop were lost on the way, a budget
+is given up and reported; adaptive thinking takes both (recorded: claude-opus-4-6, `tool_choice` any, status 200).
 
 Each function adds to the request `body` and appends what it had to change to `losses`.
 """
@@ -62,7 +62,7 @@ def write_thinking(
         _write_effort(reasoning, body)  # `output_config.effort` alone: the model's default thinking stays
         return
     forced = body.get("tool_choice", {}).get("type") in ("any", "tool")
-    if forced and conversation.dialect != DIALECT:
+    if forced and traits.thinking == "budget":
         losses.append(name)
         return
     if traits.thinking == "adaptive":

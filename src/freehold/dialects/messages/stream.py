@@ -40,10 +40,10 @@ class _Delta(Struct):
     """Any `delta`; which fields matter depends on `type`, which `message_delta` has none of."""
 
     type: str = ""
-    text: str = ""
-    thinking: str = ""
-    signature: str = ""
-    partial_json: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
+    partial_json: str | None = None
     citation: Any = None
     stop_reason: str | None = None
     stop_sequence: str | None = None
@@ -69,9 +69,9 @@ class WireEvent(Struct):
 
 class _Start(Struct):
     type: str = ""
-    text: str = ""
-    thinking: str = ""
-    signature: str = ""
+    text: str | None = None
+    thinking: str | None = None
+    signature: str | None = None
     data: str = ""
     id: str = ""
     name: str = ""
@@ -178,7 +178,7 @@ class StreamReader:
             case "thinking":
                 block.kind = "thinking"
                 if start.thinking or start.signature:
-                    events.append(ThinkingDelta(start.thinking, start.signature or None))
+                    events.append(ThinkingDelta(start.thinking or "", start.signature or None))
             case "redacted_thinking":
                 block.kind = "thinking"
                 events.append(ThinkingDelta(redacted=start.data))
@@ -200,7 +200,7 @@ class StreamReader:
         block = self._blocks.get(index)
         if kind == "text_delta":
             if block is not None and block.kind == "opaque":
-                block.value["text"] = f"{block.value.get('text') or ''}{delta.text}"
+                block.value["text"] = f"{block.value.get('text') or ''}{delta.text or ''}"
             elif delta.text:
                 events.append(TextDelta(delta.text))
         elif kind == "thinking_delta":

@@ -155,7 +155,7 @@ def _write_tools(conversation: Conversation, losses: Losses, traits: Traits) -> 
             if tool.opaque.dialect == DIALECT:
                 tools.append(tool.opaque.value)
             else:
-                losses.append(where)
+                losses.append(f"{where}.{tool.name}")
             continue
         if allowed is not None and tool.name not in allowed:
             continue
