@@ -30,6 +30,7 @@ check: dev ## lint and types only
 
 docs: dev ## write the generated pages again
 	$(BIN)/python -m freehold.config.reference > docs/configuration.md
+	$(BIN)/python -m freehold.cli.reference > docs/cli.md
 
 lock: ## resolve the lock files again, versions at least seven days old (needs uv)
 	uv pip compile pyproject.toml --extra own --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock --exclude-newer "$$(date -d '7 days ago' +%F)"

@@ -63,7 +63,7 @@ class Bench:
         self.seconds = seconds
         self.gateway_log = folder / "freehold.log"
         fake = Process(
-            [PYTHON, "-O", "-m", "freehold", "fake", "--port", "0", "--json"], core=LOAD_CORE, log=folder / "fake.log"
+            [PYTHON, "-m", "freehold", "fake", "--port", "0", "--json"], core=LOAD_CORE, log=folder / "fake.log"
         )
         stack.callback(fake.stop)
         self.upstream = str(fake.line()["url"])

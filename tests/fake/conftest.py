@@ -92,11 +92,14 @@ def ask(fake: FakeProvider) -> Ask:
         stream: bool = False,
         path: str = "/v1/chat/completions",
         body: Any = None,
-        patience: float = 0.15,
+        patience: float = 0.2,
+        keep_alive: bool = False,
         **headers: str,
     ) -> Seen:
         if body is None:
             body = {**CHAT, "stream": stream, **({"stream_options": {"include_usage": True}} if stream else {})}
+        if not keep_alive:
+            headers["connection"] = "close"
         if x_fake:
             headers["x-fake"] = x_fake
         return await exchange(fake, http(path, body, **headers), patience)

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 from typing import Any
 
 import pytest
@@ -181,8 +183,10 @@ def test_it_runs_on_uvloop_too() -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", fake.port)
             writer.write(post(b"x-fake: fault=stall_mid_stream\r\n"))
             await fake.until(lambda served: served.totals.requests == 103)
-            writer.close()
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
             await fake.until(lambda served: served.totals.cancelled == 1)
+            assert fake.served.rows[-1].ended == "client_rst"
             return fake.served.totals, good, cut
 
     totals, good, cut = uvloop.run(main())

@@ -1,8 +1,8 @@
-"""Ingestion: the ledger says what the journals said, once, in whatever pieces it was read and wherever it was cut off."""
+"""Ingestion: the ledger says what the journals said, once, in whatever pieces it was read, wherever it was cut off."""
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from freehold.config.schema import Config, ModelFacts, Owned, Provider
+from freehold.record import ingest as ingest_module
 from freehold.record.entries import Intent, Settlement
 from freehold.record.ingest import MOST, Ingest
-from freehold.record.journal import Journal, segments
+from freehold.record.journal import Journal, segments, writer_lives
 from freehold.record.prices import Pricer
 from freehold.record.store import Store
 
@@ -102,10 +103,8 @@ def test_any_interleaving_gives_the_same_ledger(book: Book, actions: list[tuple[
                 ingest.step(first)
             elif what in ("before commit", "after commit", "before removal"):
                 store.crash = what
-                try:
+                with suppress(Crash):
                     ingest.step(first)
-                except Crash:
-                    pass
                 store.crash = ""
                 if second:
                     ingest.close()
@@ -155,6 +154,28 @@ def test_calls_of_a_living_writer_stay_open(book: Book, store: Store, folder: Pa
     assert book.ledger(store)["r1-1"]["outcome"] == "unknown"
     assert store.totals().calls == {"priced": 0, "unpriced": 0, "owned": 0, "unknown": 1}
     ingest.close()
+
+
+def test_a_writer_that_rotates_and_dies_while_it_is_asked_for(
+    book: Book, store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(folder, "w0", segment_bytes=200)
+    journal.append(book.intent(1))
+    first = journal.path
+
+    def asked(directory: Path, incarnation: str) -> bool:
+        journal.append(book.settlement(1, upstream_id="x" * 100))
+        journal.close()
+        return writer_lives(directory, incarnation)
+
+    monkeypatch.setattr(ingest_module, "writer_lives", asked)
+    ingest = Ingest(store, folder, book.pricer)
+    ingest.step()
+    monkeypatch.undo()
+    ingest.step()
+    ingest.close()
+    assert journal.path != first
+    assert book.ledger(store)["r1-1"]["outcome"] == "ok"
 
 
 def test_a_finished_segment_is_never_read_again(book: Book, store: Store, folder: Path) -> None:
@@ -265,7 +286,9 @@ def test_a_call_id_seen_twice_loses_nothing(book: Book, store: Store, folder: Pa
     book.check_sums(store)
 
 
-@pytest.mark.parametrize("lie", [{"output": 2**62}, {"uncached": -5}, {"cache_read": MOST + 1}, {"total_us": 2**64 - 1}])
+@pytest.mark.parametrize(
+    "lie", [{"output": 2**62}, {"uncached": -5}, {"cache_read": MOST + 1}, {"total_us": 2**64 - 1}]
+)
 def test_figures_no_call_can_have_do_not_stop_the_ledger(
     book: Book, store: Store, folder: Path, lie: dict[str, int]
 ) -> None:

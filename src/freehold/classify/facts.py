@@ -21,6 +21,8 @@ class Facts(Struct, gc=False):
     input_tokens: int
     output_tokens: int
     stream: bool = False
+    kind: str = "chat"
+    """The operation: chat, completions or embeddings."""
     difficulty: float | None = None
     """0 trivial to 1 hard; only estimated where a route depends on it."""
     signs: tuple[str, ...] = ()
@@ -35,13 +37,11 @@ class Facts(Struct, gc=False):
 _NEEDS: dict[tuple[bool, ...], frozenset[str]] = {}
 
 
-def facts(peek: Peek, kind: str = "") -> Facts:
-    """`kind` is a capability that the endpoint itself needs: embeddings or completions."""
+def facts(peek: Peek, kind: str = "chat") -> Facts:
+    """`kind` is the operation that is asked for: chat, completions or embeddings."""
     flags = (peek.tools, peek.schema, peek.images, peek.audio, peek.documents)
     needs = _NEEDS.get(flags)
     if needs is None:
         needs = _NEEDS[flags] = frozenset(name for name, on in zip(_FLAGS, flags, strict=True) if on)
-    if kind:
-        needs = needs | {kind}
     output = 0 if kind == "embeddings" else (peek.max_tokens or ASSUMED_OUTPUT) * peek.n
-    return Facts(peek.model, needs, peek.input_bytes // BYTES_PER_TOKEN + 1, output, peek.stream)
+    return Facts(peek.model, needs, peek.input_bytes // BYTES_PER_TOKEN + 1, output, peek.stream, kind)

@@ -36,7 +36,7 @@ def command(config_file: Path | None, host: str | None, port: int | None, worker
     settings = loaded.config.server
 
     def ready(url: str) -> None:
-        announce(url, key)
+        announce(url, key, path)
         if as_json:
             sys.stdout.write(msgspec.json.encode({"url": url, "key": key, "pid": os.getpid()}).decode() + "\n")
         else:

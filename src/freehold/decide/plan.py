@@ -50,14 +50,25 @@ def plan(facts: Facts, choice: Choice, health: Health) -> Plan:
     return Plan(tuple(ranked), reason, tuple(dropped))
 
 
+_UNFIT: dict[str, frozenset[str]] = {
+    "chat": frozenset({"embeddings", "completions"}),
+    "completions": frozenset({"embeddings"}),
+    "embeddings": frozenset(),
+}
+"""A model that can do nothing else is no model for the operation. A chat model answers completions by translation."""
 _REASONS = {"direct": "asked for by name", "alias": "first of its alias", "auto": "the only one eligible"}
 
 
 def cannot(deployment: Deployment, facts: Facts) -> str | None:
     """Returns what makes `deployment` unable to answer, whatever its state; None when nothing is known against it."""
     can = deployment.can
-    if can is not None and not facts.needs <= can:
-        return "cannot do " + ", ".join(sorted(facts.needs - can))
+    if can is not None:
+        if can and can <= _UNFIT[facts.kind]:
+            return f"only does {', '.join(sorted(can))}"
+        if facts.kind == "embeddings" and "embeddings" not in can:
+            return "cannot do embeddings"
+        if not facts.needs <= can:
+            return "cannot do " + ", ".join(sorted(facts.needs - can))
     context = deployment.context
     if context is not None and facts.input_tokens > context:
         return f"context of {context} tokens, the prompt is about {facts.input_tokens}"

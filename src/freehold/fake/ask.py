@@ -52,11 +52,8 @@ class Route(Struct, frozen=True):
     key: str = ""
     """Gemini's `?key=`."""
     path: str = ""
-
-    @property
-    def dialect(self) -> str:
-        """The name of the operation in rules and in the bill."""
-        return DIALECT[self.operation]
+    dialect: str = ""
+    """The name of the operation in rules and in the bill."""
 
 
 class Request(Struct, gc=False):
@@ -123,6 +120,11 @@ _MODEL_PATH = re.compile(r"/models/([^:]+)(?::(\w+))?$")
 
 def route(url: bytes) -> Route:
     """Finds the operation of a request target. Raises NotFound for paths no provider here has."""
+    found = _route(url)
+    return msgspec.structs.replace(found, dialect=DIALECT[found.operation])
+
+
+def _route(url: bytes) -> Route:
     path, _, query = url.decode("latin-1").partition("?")
     path = "/" + path.strip("/")
     if path.startswith("/__fake__"):

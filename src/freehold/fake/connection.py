@@ -40,6 +40,8 @@ class Connection(asyncio.Protocol):
         self._served = provider.served
         self._loop = provider.loop
         self._transport: asyncio.Transport
+        self._fields: dict[bytes, bytes] = {}
+        self.on_header = self._fields.__setitem__  # called for each header: no Python frame
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
@@ -99,30 +101,26 @@ class Connection(asyncio.Protocol):
     # What the parser tells.
 
     def on_message_begin(self) -> None:
-        self._url = b""
-        self._headers = {}
-        self._body = b""
-        self._size = 0
+        self._url = self._body = b""
+        self._fields.clear()
         self._began = monotonic()
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers[name.lower()] = value
-
     def on_headers_complete(self) -> None:
-        if b"expect" in self._headers and self._row is None:
+        self._headers = headers = {name.lower(): value for name, value in self._fields.items()}
+        if b"expect" in headers and self._row is None:
             self._transport.write(head(100, []))
 
     def on_body(self, body: bytes) -> None:
+        if not self._body:
+            self._body = body
+            return
+        self._pieces.append(body)
         self._size += len(body)
         if self._size > BODY_LIMIT:
             self._refuse(413, "the body is too large")
-        elif self._body or self._pieces:
-            self._pieces.append(body)
-        else:
-            self._body = body
 
     def on_message_complete(self) -> None:
         if self._gone:
@@ -130,7 +128,7 @@ class Connection(asyncio.Protocol):
         body = self._body
         if self._pieces:
             body = b"".join((body, *self._pieces))
-            self._pieces = []
+            self._pieces, self._size = [], 0
         parser = self._parser
         keep_alive = parser.should_keep_alive()
         http10 = (not keep_alive or b"connection" in self._headers) and parser.get_http_version() == "1.0"
@@ -168,13 +166,13 @@ class Connection(asyncio.Protocol):
             prepared.input_tokens,
             prepared.output_tokens,
             len(request.body),
+            prepared.fault,
+            prepared.rule,
         )
-        row.fault, row.rule = prepared.fault, prepared.rule
         served.accept(row, request)
         if whole is not None:
-            data = whole.replace(_ID, id_of(seq))
-            row.bytes_out = len(data)
-            self._transport.write(data)
+            row.bytes_out = len(whole)
+            self._transport.write(whole.replace(_ID, id_of(seq)))
             if not self._paused:
                 served.end(row, "complete")
                 if not request.keep_alive:

@@ -20,7 +20,6 @@ from msgspec import Raw, Struct
 from freehold.errors import ConfigError, NotFound
 from freehold.fake.ask import Request
 
-
 _NULL = Raw(b"null")
 
 
@@ -106,7 +105,7 @@ class Replay:
         parts = []
         start = 0
         while start < len(body):
-            size = self._random.choice((1, 2, 3, 7, 16, 61, 200, 1000))
+            size = self._random.choice((1, 2, 3, 5, 9, 17, 40, 120, 500))
             parts.append(body[start : start + size])
             start += size
         return parts

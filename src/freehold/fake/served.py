@@ -40,13 +40,13 @@ class Row(Struct, gc=False):
     input_tokens: int
     output_tokens: int
     bytes_in: int
+    fault: str | None = None
+    rule: str | None = None
     bytes_out: int = 0
     ended: Ending = "open"
     complete: bool = False
     cancelled_after_ms: float | None = None
     """When the client's FIN or RST was seen, from the first byte of its request, if the response was not complete."""
-    fault: str | None = None
-    rule: str | None = None
 
 
 class Totals(Struct):

@@ -7,7 +7,7 @@ monotonic: nothing was ever on a page that the next page, from whichever worker 
 
 Files in the run folder, each replaced atomically:
 
-    {worker}.snapshot   a living or dead worker's counters and gauges; the name holds its process id
+    *.snapshot          a living or dead worker's counters and gauges; the name ends in its process id
     departed.metrics    the sum of dead workers' counters (`fold_departed`, by the steward)
     ledger.metrics      cost and counts from the ledger, which alone knows prices (`save_ledger`, by the steward)
 
@@ -16,6 +16,7 @@ a deployment's name or `unknown`, and past `MAX_SERIES` label tuples everything 
 """
 
 import os
+import time
 from bisect import bisect_left
 from pathlib import Path
 from typing import Final
@@ -106,7 +107,15 @@ class LedgerTotals(Struct):
     lag_seconds: float = 0.0
 
 
+class Departed(Struct):
+    """The sum of dead workers' counters, and the names of the snapshots that are in it."""
+
+    total: Snapshot = field(default_factory=Snapshot)
+    names: list[str] = field(default_factory=list)
+
+
 _DECODER = msgspec.msgpack.Decoder(Snapshot)
+_DEPARTED_DECODER = msgspec.msgpack.Decoder(Departed)
 _LEDGER_DECODER = msgspec.msgpack.Decoder(LedgerTotals)
 
 
@@ -115,7 +124,7 @@ class Metrics:
 
     def __init__(self, run: Path, worker: str) -> None:
         self._run = run
-        self._path = run / f"{worker}-{os.getpid()}.snapshot"
+        self._path = run / f"{worker}-{time.time_ns()}-{os.getpid()}.snapshot"
         self._counted = Snapshot()
         self.inflight = 0
         self.open: list[str] = []
@@ -171,12 +180,17 @@ class Metrics:
         _replace(self._path, msgspec.msgpack.encode(self._counted))
 
     def render(self) -> bytes:
-        """Returns the Prometheus page of all workers, living and departed."""
+        """Returns the Prometheus page of all workers, living and departed.
+
+        Snapshots are read before the departed: one that is folded meanwhile is found there, by name.
+        """
         self.save()
-        total = _read(self._run / "departed.metrics")
-        inflight, opened = 0, set()
-        for path in self._run.glob("*.snapshot"):
-            snapshot = _read(path)
+        snapshots = [(path, _read(path)) for path in self._run.glob("*.snapshot")]
+        departed = _read_departed(self._run)
+        total, inflight, opened = departed.total, 0, set()
+        for path, snapshot in snapshots:
+            if path.name in departed.names:
+                continue
             total.add(snapshot)
             if _lives(path):
                 inflight += snapshot.inflight
@@ -187,22 +201,18 @@ class Metrics:
 def fold_departed(run: Path) -> None:
     """Moves the counters of workers that are gone into one file. Called by the steward alone.
 
-    The departed file is replaced before the snapshot is removed, and names whose counters it holds, so that a crash
-    between the two counts nothing twice.
+    The file names whose counters it holds and is replaced in one step, before the snapshot is removed: whatever is
+    killed in between, nothing is counted twice or lost.
     """
-    path = run / "departed.metrics"
-    folded = run / "departed.names"
-    names: set[str] = set(folded.read_text().split()) if folded.exists() else set()
-    for snapshot in run.glob("*.snapshot"):
-        if _lives(snapshot):
+    for path in run.glob("*.snapshot"):
+        if _lives(path):
             continue
-        if snapshot.name not in names:
-            total = _read(path)
-            total.add(_read(snapshot))
-            names.add(snapshot.name)
-            _replace(folded, " ".join(sorted(names)).encode())
-            _replace(path, msgspec.msgpack.encode(total))
-        snapshot.unlink(missing_ok=True)
+        departed = _read_departed(run)
+        if path.name not in departed.names:
+            departed.total.add(_read(path))
+            departed.names.append(path.name)
+            _replace(run / "departed.metrics", msgspec.msgpack.encode(departed))
+        path.unlink(missing_ok=True)
 
 
 def save_ledger(run: Path, totals: LedgerTotals) -> None:
@@ -211,7 +221,7 @@ def save_ledger(run: Path, totals: LedgerTotals) -> None:
 
 def forget(run: Path) -> None:
     """Removes what an earlier gateway left: counters begin anew with it, as Prometheus expects of a restart."""
-    for path in (*run.glob("*.snapshot"), *run.glob("*.metrics"), run / "departed.names"):
+    for path in (*run.glob("*.snapshot"), *run.glob("*.metrics")):
         path.unlink(missing_ok=True)
 
 
@@ -295,6 +305,13 @@ def _read(path: Path) -> Snapshot:
         return _DECODER.decode(path.read_bytes())
     except (FileNotFoundError, msgspec.DecodeError):
         return Snapshot()
+
+
+def _read_departed(run: Path) -> Departed:
+    try:
+        return _DEPARTED_DECODER.decode((run / "departed.metrics").read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
+        return Departed()
 
 
 def _read_ledger(run: Path) -> LedgerTotals:

@@ -98,11 +98,17 @@ class Control:
             "created_at": created,
             "owned_by": provider,
         }
-        if len(members) == 1:
-            described["context_length"] = members[0].context
-        else:
-            described["deployments"] = [member.name for member in members]
-        return described
+        if len(members) != 1:
+            return {**described, "deployments": [member.name for member in members]}
+        (member,) = members
+        return {
+            **described,
+            "context_length": member.context,
+            "owned": member.owned,
+            "capabilities": sorted(member.can) if member.can is not None else None,
+            "pricing": {"input": member.input_price, "output": member.output_price},
+            "state": self._app.gateway.health(member) or "ready",
+        }
 
     async def status(self, request: Request) -> Response:
         self._principal(request)

@@ -33,8 +33,8 @@ class Endpoint(NamedTuple):
     client: str
     operation: str
     """talk, embed or count."""
-    need: str = ""
-    """A capability that the endpoint itself asks for."""
+    kind: str = "chat"
+    """What it asks a model for: chat, completions or embeddings."""
 
 
 async def respond(gateway: Gateway, endpoint: Endpoint, snapshot: Snapshot) -> None:
@@ -48,7 +48,7 @@ async def respond(gateway: Gateway, endpoint: Endpoint, snapshot: Snapshot) -> N
     if choice is None:
         raise _unknown_model(gateway, principal, peek.model)
 
-    known = facts(peek, endpoint.need)
+    known = facts(peek, endpoint.kind)
     operation = _operation(gateway, endpoint, snapshot, peek)
     if choice.kind == "auto" and isinstance(operation, Talk):
         _estimate_difficulty(known, operation)

@@ -15,7 +15,7 @@ import time
 import msgspec
 
 from freehold.call.discover import probe_local
-from freehold.call.providers import resolve
+from freehold.call.providers import resolve, rows
 from freehold.call.transport import fetch
 from freehold.config.load import Loaded
 from freehold.errors import FreeholdError
@@ -76,14 +76,14 @@ class _Ledger:
 
     def __init__(self, loaded: Loaded) -> None:
         self._store = Store(database())
-        self._pricer = Pricer(loaded.config)
+        self._pricer = _pricer(loaded)
         self._ingest = Ingest(self._store, journal_dir(), self._pricer)
         self._loaded = loaded
         self._rates_due = True
 
     def configure(self, loaded: Loaded) -> None:
         self._loaded = loaded
-        self._pricer = Pricer(loaded.config)
+        self._pricer = _pricer(loaded)
         self._ingest.pricer = self._pricer
         self._rates_due = True
 
@@ -125,6 +125,10 @@ class _Ledger:
                 rates[deployment.name] = Rate(*found)
         age = price_age()
         write_private(run_dir() / "rates.json", msgspec.json.encode(Rates(age.isoformat() if age else "", rates)))
+
+
+def _pricer(loaded: Loaded) -> Pricer:
+    return Pricer(loaded.config, {name: row.prices for name, row in rows().items() if row.prices})
 
 
 async def _look_for_local() -> None:

@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -35,17 +36,19 @@ _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 class Child:
     """A process that should always be there."""
 
-    def __init__(self, name: str, start: Callable[[], int]) -> None:
+    def __init__(self, name: str, start: Callable[[], tuple[int, bool]]) -> None:
         self.name = name
         self._start = start
         self.pid = 0
+        self.began = False
+        """Whether the last start came as far as it should."""
         self.failures = 0
         self.due = 0.0
         self._since = 0.0
 
     def start(self) -> None:
         self._since = time.monotonic()
-        self.pid = self._start()
+        self.pid, self.began = self._start()
 
     def ended(self, status: int) -> None:
         """Plans the next start: at once after a good life, later and later after short ones."""
@@ -95,6 +98,10 @@ class Up:
             worker = Child(f"worker {index}", self._fork_worker(index))
             worker.start()
             self._children.append(worker)
+        if not all(child.began for child in self._children):
+            say("a worker did not start, its reason stands above")
+            self._stop()
+            return 1
         watcher = Watcher(self._source.original, os.environ) if self._source.original else None
         announced = False
         while True:
@@ -111,18 +118,18 @@ class Up:
 
     # children
 
-    def _fork_worker(self, index: int) -> Callable[[], int]:
-        def start() -> int:
+    def _fork_worker(self, index: int) -> Callable[[], tuple[int, bool]]:
+        def start() -> tuple[int, bool]:
             reader, writer = os.pipe()
             pid = self._fork(lambda: _worker(index, self._listener, self._source, writer))
             os.close(writer)
-            os.read(reader, 1)
+            began = os.read(reader, 1) == b"+"
             os.close(reader)
-            return pid
+            return pid, began
 
         return start
 
-    def _fork_steward(self) -> int:
+    def _fork_steward(self) -> tuple[int, bool]:
         listener = self._listener
 
         def body() -> None:
@@ -131,7 +138,7 @@ class Up:
 
             steward.run(self._source)
 
-        return self._fork(body)
+        return self._fork(body), True
 
     def _fork(self, body: Callable[[], None]) -> int:
         sys.stdout.flush()
@@ -277,9 +284,11 @@ def _only_one() -> int:
     return descriptor
 
 
-def announce(url: str, key: str | None) -> None:
+def announce(url: str, key: str | None, config: Path | None) -> None:
     """Leaves the address (and a key, where one may be kept) for `freehold ask` and its kin, owner-readable only."""
-    write_private(run_dir() / "up.json", msgspec.json.encode({"url": url, "key": key, "pid": os.getpid()}))
+    where = str(config.resolve()) if config else None
+    content = {"url": url, "key": key, "pid": os.getpid(), "config": where}
+    write_private(run_dir() / "up.json", msgspec.json.encode(content))
 
 
 def withdraw() -> None:
