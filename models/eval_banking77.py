@@ -178,7 +178,7 @@ def parity(path: Path, server: xllamacpp.Server, texts: list[str], answers: list
 
     model, vocab = training.load(path)
     normal = [training.normalise(text) for text in texts]
-    expected = [prompt[:-1] for prompt in vocab.prompts(normal)]
+    expected = [vocab.prompt(message)[:-1] for message in vocab.encode(normal)]
     same_tokens = sum(prompt_tokens(server, t) == e for t, e in zip(texts, expected, strict=True))
     chosen = [vocab.intents[i] for i in training.intent_logits(model, vocab, normal).argmax(dim=1).tolist()]
     same_intent = sum(c == answer.intent for c, answer in zip(chosen, answers, strict=True))

@@ -1,6 +1,6 @@
 """Trains the model in the box: a Llama of 1.6 M parameters that names the intent of a message to a bank.
 
-One narrow skill, from random weights, on one CPU core, in a quarter of an hour. The model reads
+One narrow skill, from random weights, on one CPU core, in about ten minutes. The model reads
 
     <|user|> i am still waiting on my card?<|answer|>
 
@@ -14,7 +14,7 @@ of those.
 
 What makes so small a model good on 10,003 messages:
 
-  * a byte-level BPE of 2,000 tokens learnt on the messages, with BPE dropout: words are seen in many pieces;
+  * a byte-level BPE of 2,000 tokens learnt on the messages, and tokens taken apart at random;
   * words left out and swapped at random, a greeting or thanks added, dropout, label smoothing, weight decay;
   * a second loss, next-token prediction on the message itself, which keeps the features honest;
   * a moving average of the weights, which is what ships.
@@ -39,6 +39,7 @@ import random
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import gguf
@@ -105,7 +106,7 @@ class Config:
     lm_share: float = 0.5
     frame_weight: float = 0.1
     ema: float = 0.998
-    bpe_dropout: float = 0.1
+    token_split: float = 0.12
     word_drop: float = 0.1
     word_swap: float = 0.1
     courtesy: float = 0.15
@@ -175,11 +176,27 @@ class Vocabulary:
             ids[token] = len(ids)
         return cls(byte_level(models.BPE(ids, merges)), ids, merges, intents)
 
-    def prompts(self, texts: list[str], dropout: float | None = None) -> list[list[int]]:
-        """The tokens of each message up to the decision: what comes next is the token of the intent."""
-        self.bpe.model.dropout = dropout
-        encoded = self.bpe.encode_batch([f" {text}" for text in texts])
-        return [[self.ids[USER], *e.ids, self.ids[ANSWER], self.ids[OPEN]] for e in encoded]
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in self.bpe.encode_batch([f" {text}" for text in texts])]
+
+    def prompt(self, message: list[int]) -> list[int]:
+        """The tokens up to the decision: what comes next is the token of the intent."""
+        return [self.ids[USER], *message, self.ids[ANSWER], self.ids[OPEN]]
+
+    @cached_property
+    def parts(self) -> dict[int, tuple[int, int]]:
+        """The two tokens that each learnt token was merged from."""
+        return {self.ids[a + b]: (self.ids[a], self.ids[b]) for a, b in self.merges}
+
+    def split(self, message: list[int], share: float, rng: random.Random) -> list[int]:
+        """Takes a share of the tokens apart again, and of their parts: BPE dropout, with a seed."""
+        pieces: list[int] = []
+        for token in message:
+            if token in self.parts and rng.random() < share:
+                pieces += self.split(list(self.parts[token]), share, rng)
+            else:
+                pieces.append(token)
+        return pieces
 
     @property
     def intent_ids(self) -> list[int]:
@@ -318,7 +335,8 @@ def train(vocab: Vocabulary, texts: list[str], intents: list[str], config: Confi
     step, began = 0, time.monotonic()
     for epoch in range(config.epochs):
         total = 0.0
-        prompts = vocab.prompts([augment(text, rng, config) for text in texts], config.bpe_dropout)
+        messages = vocab.encode([augment(text, rng, config) for text in texts])
+        prompts = [vocab.prompt(vocab.split(message, config.token_split, rng)) for message in messages]
         for chunk in batches([len(p) for p in prompts], config.batch, rng):
             step += 1
             for group in optimizer.param_groups:
@@ -351,7 +369,7 @@ def intent_logits(model: Llama, vocab: Vocabulary, texts: list[str], batch: int 
     model.eval()
     rows = []
     for i in range(0, len(texts), batch):
-        tokens, lengths = pad(vocab.prompts(texts[i : i + batch]))
+        tokens, lengths = pad([vocab.prompt(message) for message in vocab.encode(texts[i : i + batch])])
         rows.append(model.head(model(tokens)[torch.arange(len(lengths)), lengths - 1])[:, vocab.intent_ids])
     return torch.cat(rows)
 

@@ -27,7 +27,8 @@ ROOMS: dict[str, set[str]] = {
         "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit",
     },
     "cli": {
-        "serve", "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit", "fake",
+        "serve", "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit",
+        "fake",
     },
 }  # fmt: skip
 

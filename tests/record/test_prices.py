@@ -106,8 +106,16 @@ def test_a_settlement_is_priced_like_a_usage() -> None:
     assert rates is not None
     usage = Usage(1000, 2000, 300, 40, 500, 60)
     assert pricer.cost(usage, rates) == pricer.cost(Settlement("c", "ok", 200, 1000, 2000, 300, 40, 500, 60), rates)
-    assert pricer.cost(Usage(1_000_000), rates) == 6 * NANO  # above 200,000 tokens: the second step
-    assert pricer.cost(Usage(100_000), rates) == 3 * NANO // 10
+
+
+def test_a_step_begins_above_its_number_of_input_tokens_and_charges_them_all() -> None:
+    pricer = Pricer(Config())
+    rates = pricer.rates("google", "gemini-2.5-pro")
+    assert rates is not None
+    assert [step.above for step in rates.steps] == [-1, 200_000]
+    assert pricer.cost(Usage(uncached=200_000), rates) == 250_000_000
+    assert pricer.cost(Usage(uncached=200_001), rates) == 500_002_500
+    assert pricer.cost(Usage(cache_read=200_001), rates) == 50_000_250
 
 
 def lab(**prices: float) -> Pricer:
@@ -170,7 +178,8 @@ def test_what_was_served_is_what_is_charged() -> None:
     assert mini != full
     rates = pricer.rates("openai", "gpt-4o-mini", "gpt-4o-2024-08-06")
     assert rates is not None
-    assert rates.steps[0].input == int(Decimal(str(full[0])) * 10**18) if full else False
+    assert full is not None
+    assert pricer.cost(Usage(uncached=1_000_000), rates) == full[0] * NANO
     unknown = pricer.rates("openai", "gpt-4o-mini", "something-nobody-lists")
     assert unknown is not None
     assert unknown.steps == pricer.rates("openai", "gpt-4o-mini").steps  # type: ignore[union-attr]

@@ -197,7 +197,7 @@ def _refusal(prepared: Prepared, target: Target, connection: Connection, body: b
         status = 400
     if status < 400:
         return UpstreamBroken(f"the provider answered with status {status}, which is no answer")
-    return prepared.read_error(status, dict(connection.headers), body)
+    return prepared.read_error(status, connection.fields(), body)
 
 
 def _settle_failure(error: BaseException, answer: Answer, breaker: Breaker, recorder: Recorder, now: float) -> None:

@@ -42,7 +42,8 @@ _SIGNS: tuple[tuple[str, float, re.Pattern[str]], ...] = (
         "steps",
         0.2,
         re.compile(
-            r"\bstep[- ]by[- ]step\b|\b(?:explain why|reason(?:ing)? (?:about|through)|plan)\b|(?m:^\s*\d+[.)]\s.+\n\s*\d+[.)]\s)"
+            r"\bstep[- ]by[- ]step\b|\b(?:explain why|reason(?:ing)? (?:about|through)|plan)\b"
+            r"|(?m:^\s*\d+[.)]\s.+\n\s*\d+[.)]\s)"
         ),
     ),
     (

@@ -182,7 +182,7 @@ async def converse(gateway: Running, request: dict[str, Any], on_text: Callable[
     body = msgspec.json.encode(request)
     answer = Answer()
     async with _exchange(gateway, "POST", "/v1/chat/completions", body, ANSWER_SECONDS) as connection:
-        headers = {name: value.decode("latin-1") for name, value in connection.headers}
+        headers = {name: value.decode("latin-1") for name, value in connection.fields().items()}
         answer.deployment = headers.get(b"x-freehold-deployment", "")
         answer.reason = headers.get(b"x-freehold-reason", "")
         answer.attempts = int(headers.get(b"x-freehold-attempts", "1"))

@@ -5,6 +5,7 @@ one deployment directly, known beforehand or not; a bare model name, which every
 its maker first.
 """
 
+import re
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -39,6 +40,8 @@ class Choice(Struct, frozen=True):
     objective: str = "cheapest"
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]{0,199}")
+"""What a model can be called: the name travels in URLs and headers."""
 MAX_DIRECT = 1000
 """Deployments remembered that were addressed as provider/model without being known: names come from strangers."""
 
@@ -79,7 +82,7 @@ class Catalog:
         if choice is not None:
             return choice
         provider, slash, model = name.partition("/")
-        template = self._providers.get(provider) if slash and model else None
+        template = self._providers.get(provider) if slash and _NAME.fullmatch(model) else None
         if template is None:
             return None
         deployment = Deployment(

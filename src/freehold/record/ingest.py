@@ -36,8 +36,8 @@ from freehold.record.journal import incarnation_of, read_segment, remove_unborn,
 from freehold.record.prices import Pricer
 from freehold.record.store import OUTCOMES, Store
 
-MOST: Final = 10**10
-"""Tokens of one class in one call; more is a lie."""
+MOST: Final = 2**33 - 1
+"""Tokens of one class in one call; more is a lie. All bits set, so that one comparison tests all classes."""
 MOST_COST: Final = 10**16
 """Nano-dollars of one call, ten million dollars; a call over it stays unpriced."""
 _INTEGER_MAX: Final = 2**63 - 1
@@ -289,11 +289,10 @@ class _Batch:
 
     def _row(self, i: Intent, s: Settlement) -> Row:
         store, names = self._store, self._store.names
-        counts = (s.uncached, s.cache_read, s.cache_write_5m, s.cache_write_1h, s.output)
-        if max(counts) > MOST or min(counts) < 0:
-            s, price, cost = _cut(s), None, None
-        else:
+        if 0 <= (s.uncached | s.cache_read | s.cache_write_5m | s.cache_write_1h | s.output) <= MOST:
             price, cost = self._price(i, s)
+        else:
+            s, price, cost = _cut(s), None, None
         return (
             i.call,
             None if i.call == f"{i.request}-{i.attempt}" else i.request,

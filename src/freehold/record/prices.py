@@ -4,8 +4,8 @@ Prices come from the genai-prices package, which takes 0.4 s to import and a qua
 so it is asked once for each model: its prices become `Rates`, integers per token. What freehold.yaml declares wins
 over it. A model nobody has a price for has no rates, and a call to it is unpriced, which is not the same as free.
 
-Money is integer nano-dollars. A rate is kept in units of 10**-24 dollars per token, so that every price per million of
-up to 18 decimals is exact; a call's cost is summed exactly and rounded once, half up, to the nano-dollar.
+Money is integer nano-dollars. Rates are integers too: nano-dollars per token, times the power of ten (`unit`) that
+makes all rates of a model whole. So a call's cost is summed exactly, and rounded once, half up, to the nano-dollar.
 
 The rules are those of genai-prices, and a test holds us to them: tokens of a class without a price of its own (cached,
 written to the cache, audio, reasoning) are charged as plain input or output. A step that begins above so many input
@@ -28,10 +28,10 @@ from freehold.config.checks import OWN, own_name
 from freehold.config.schema import Config, ModelFacts
 
 NANO: Final = 10**9
-_SCALE: Final = 10**18
-"""A price in dollars per million tokens times this is a rate, in 10**-24 dollars per token."""
-_PER_NANO: Final = 10**15
-_HALF_NANO: Final = _PER_NANO // 2
+_PER_TOKEN: Final = 1000
+"""A price in dollars per million tokens times this is nano-dollars per token."""
+_MOST_DECIMALS: Final = 15
+"""Of nano-dollars per token; what a price has behind them, if one ever does, is cut off."""
 _CACHED: Final = 10_000
 _DAY: Final = 86_400
 
@@ -57,7 +57,7 @@ class Counted(Protocol):
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """Rates of calls with more than `above` input tokens. None of input or output: nobody knows."""
+    """Rates of calls with more than `above` input tokens, in 1/unit nano-dollars. None: nobody knows."""
 
     above: int
     input: int | None
@@ -83,9 +83,11 @@ class Rates(Struct, frozen=True, eq=False, kw_only=True):
     """ISO date of the price data, see `price_age`."""
     prices: tuple[tuple[int, dict[str, Decimal]], ...]
     """Dollars per million tokens by class, for each step of input tokens."""
+    unit: int
+    """Rates are nano-dollars times this."""
     steps: tuple[Step, ...]
     request: int = 0
-    """Charged for each call, in 10**-24 dollars."""
+    """Charged for each call."""
 
     def described(self) -> str:
         """Returns the prices as JSON, for the ledger."""
@@ -185,7 +187,8 @@ class Pricer:
                 reasoning = min(usage.reasoning, output)
                 total += reasoning * (step.reasoning - step.output)
                 total += min(usage.audio_output, output - reasoning) * (step.audio_output - step.output)
-        return (total + _HALF_NANO) // _PER_NANO
+        unit = rates.unit
+        return total if unit == 1 else (total + unit // 2) // unit
 
     def per_million(self, provider: str, model: str) -> tuple[float, float] | None:
         """Returns (input, output) in US dollars per million tokens as of now, for prompts below any step."""
@@ -193,7 +196,8 @@ class Pricer:
         if rates is None:
             return None
         step = rates.steps[0]
-        return (step.input or 0) / _SCALE, (step.output or 0) / _SCALE
+        scale = rates.unit * _PER_TOKEN
+        return (step.input or 0) / scale, (step.output or 0) / scale
 
     def _schedule(self, provider: str, model: str, served: str) -> _Schedule:
         facts = self._declared.get((provider, model))
@@ -278,6 +282,7 @@ def _compile(
     )
     if not any("input_mtok" in row or "output_mtok" in row for _, row in prices):
         return None
+    unit = 10 ** max(_decimals(price) for _, row in prices for price in row.values())
     age = price_age() if raw else None
     return Rates(
         provider=provider,
@@ -286,8 +291,9 @@ def _compile(
         valid_from=valid_from,
         checked=age.isoformat() if age else "",
         prices=tuple((max(above, 0), row) for above, row in prices),
-        steps=tuple(_step(above, row) for above, row in prices),
-        request=_rate(prices[0][1].get("requests_kcount", Decimal(0))) * 1000,
+        unit=unit,
+        steps=tuple(_step(above, row, unit) for above, row in prices),
+        request=_rate(prices[0][1].get("requests_kcount", Decimal(0)) * 1000, unit),
     )
 
 
@@ -307,9 +313,9 @@ def _at(price: Any, above: int) -> Decimal:
     return value
 
 
-def _step(above: int, row: Mapping[str, Decimal]) -> Step:
+def _step(above: int, row: Mapping[str, Decimal], unit: int) -> Step:
     def rate(*keys: str) -> int | None:
-        return next((_rate(row[key]) for key in keys if key in row), None)
+        return next((_rate(row[key], unit) for key in keys if key in row), None)
 
     written = ("cache_write_mtok", "input_mtok")
     return Step(
@@ -325,6 +331,12 @@ def _step(above: int, row: Mapping[str, Decimal]) -> Step:
     )
 
 
-def _rate(price: Decimal) -> int:
-    """Dollars per million to 10**-24 dollars each; further decimals, if ever there are any, are cut off."""
-    return int(price.scaleb(18))
+def _rate(price: Decimal, unit: int) -> int:
+    return int(price * _PER_TOKEN * unit)
+
+
+def _decimals(price: Decimal) -> int:
+    """Of nano-dollars per token."""
+    exponent = (price * _PER_TOKEN).normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return min(max(-exponent, 0), _MOST_DECIMALS)

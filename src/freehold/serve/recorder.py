@@ -1,5 +1,6 @@
 """One request, written down: an intent and a settlement per attempt, one settled hold, one count in the metrics."""
 
+import re
 import time
 
 from freehold.admit.keys import Principal
@@ -17,6 +18,8 @@ from freehold.serve.snapshot import Snapshot
 
 BYTES_PER_TOKEN = 4
 _NOTHING = Usage()
+_UNPRINTABLE = re.compile(r"[^ -~]")
+"""Names of lost fields come from the client, and a header is a line of printable ASCII."""
 
 
 class RequestRecorder:
@@ -167,7 +170,8 @@ class RequestRecorder:
         if answer.attempts > 1:
             headers.append((b"x-freehold-attempts", b"%d" % answer.attempts))
         if answer.losses:
-            headers.append((b"x-freehold-lost", ", ".join(answer.losses)[:2000].encode("ascii", "replace")))
+            lost = ", ".join(dict.fromkeys(answer.losses))
+            headers.append((b"x-freehold-lost", _UNPRINTABLE.sub("?", lost[:2000]).encode()))
         return headers
 
     def close(self) -> None:

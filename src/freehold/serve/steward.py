@@ -103,15 +103,21 @@ class _Ledger:
                 await asyncio.sleep(0)
 
     def finish(self) -> None:
-        """Takes in what the workers left when they stopped."""
-        while self._step():
-            pass
+        """Takes in what the workers left when they stopped. What cannot be written now waits in the journals."""
+        try:
+            while self._step():
+                pass
+        except Exception as error:
+            _say(f"the ledger could not be completed: {type(error).__name__}: {error}; the next start will go on")
+        self._ingest.close()
         self._store.close()
 
     def _step(self) -> bool:
         report = self._ingest.step(INGEST_BATCH)
-        if report.entries:
-            save_ledger(run_dir(), self._store.totals())
+        if report.entries or report.calls:
+            totals = self._store.totals()
+            totals.lag_seconds = report.lag_seconds
+            save_ledger(run_dir(), totals)
         return report.entries >= INGEST_BATCH
 
     def _publish_rates(self) -> None:

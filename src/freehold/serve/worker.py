@@ -18,11 +18,11 @@ import uvloop
 from freehold.serve.app import App, report
 from freehold.serve.gateway import Shared, build
 from freehold.serve.processes import Snapshotted, die_with_parent
-from freehold.serve.protocol import GatheringProtocol
+from freehold.serve.protocol import GatewayProtocol, sweep
 from freehold.serve.snapshot import reseed
 
 BESIDE = 0.25
-"""Seconds between looks at the engines' states, the key file and the metrics snapshot."""
+"""Seconds between looks at what others publish (engines, keys, rates), at slow senders, and at our own counters."""
 
 
 def run(index: int, listener: socket.socket, source: Snapshotted, ready: int) -> None:
@@ -47,7 +47,7 @@ async def _serve(index: int, listener: socket.socket, source: Snapshotted, ready
             report(error, "reload; the configuration before it stays in force")
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    beside = loop.create_task(_beside(shared, reload))
+    beside = loop.create_task(_beside(shared, server, reload))
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
@@ -56,14 +56,16 @@ async def _serve(index: int, listener: socket.socket, source: Snapshotted, ready
     shared.close()
 
 
-async def _beside(shared: Shared, reload: Callable[[], None]) -> None:
+async def _beside(shared: Shared, server: uvicorn.Server, reload: Callable[[], None]) -> None:
     """What a worker looks at now and then: states others publish, and its own counters to be published."""
     while True:
         await asyncio.sleep(BESIDE)
         try:
             if shared.changed():
                 reload()
-            shared.publish(asyncio.get_running_loop().time())
+            now = asyncio.get_running_loop().time()
+            sweep(server.server_state.connections, now)
+            shared.publish(now)
         except Exception as error:
             report(error, "housekeeping")
 
@@ -76,7 +78,7 @@ class _Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=GatheringProtocol,
+                http=GatewayProtocol,
                 loop="none",
                 ws="none",
                 lifespan="off",

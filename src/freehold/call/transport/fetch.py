@@ -42,7 +42,7 @@ async def fetch(
         try:
             status = await connection.head()
             answer = await connection.read(limit)
-            return status, dict(connection.headers), answer
+            return status, connection.fields(), answer
         finally:
             connection.finish()
     finally:

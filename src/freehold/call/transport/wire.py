@@ -113,7 +113,7 @@ class Connection(asyncio.Protocol):
         """0: nobody waits. 1: for the head. 2: for any body bytes. 3: for the end."""
         self.status = 0
         self.headers: list[tuple[bytes, bytes]] = []
-        """Lower-case names; valid once the head has come."""
+        """As they came; valid once the head has come."""
         self.complete = False
         self.keep_alive = False
         self.closed = False
@@ -181,6 +181,10 @@ class Connection(asyncio.Protocol):
         chunks.clear()
         self._buffered = 0
         return data
+
+    def fields(self) -> dict[bytes, bytes]:
+        """The response headers by lower-case name."""
+        return {name.lower(): value for name, value in self.headers}
 
     def finish(self) -> None:
         """Gives the connection back to its pool, or closes it when it cannot serve another exchange."""
@@ -297,7 +301,7 @@ class Connection(asyncio.Protocol):
     def _until_close(self) -> bool:
         return not any(
             name == b"content-length" or (name == b"transfer-encoding" and b"chunked" in value.lower())
-            for name, value in self.headers
+            for name, value in self.fields().items()
         )
 
     # httptools callbacks. A second message in the same bytes is surplus: it is skipped, and the connection not reused.
@@ -308,11 +312,11 @@ class Connection(asyncio.Protocol):
             self.keep_alive = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._surplus:
-            return
-        if len(self._headers) >= MAX_HEADERS:
+        headers = self._headers
+        if len(headers) >= MAX_HEADERS:
             raise ValueError(f"more than {MAX_HEADERS} header lines")
-        self._headers.append((name.lower(), value))
+        if not self._surplus:
+            headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._surplus:

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from freehold.dialects.chat.content import DIALECT, json_text, thinking_text, thought_signature
 from freehold.dialects.chat.errors import read_error, read_failure
-from freehold.dialects.chat.usage import FINISH_WORD, read_finish, read_usage, settle_finish, write_usage
+from freehold.dialects.chat.usage import FINISH_WORD, PlainUsage, read_finish, read_usage, settle_finish, write_usage
 from freehold.dialects.conversation import (
     Audio,
     Choice,
@@ -300,6 +300,16 @@ class _ChoiceReceipt(Struct):
     finish_reason: Any = None
 
 
+class _PlainReceipt(Struct, gc=False):
+    """A reply of the usual form; anything else is read as `_ReplyReceipt`."""
+
+    id: str
+    model: str
+    choices: list[_ChoiceReceipt]
+    usage: PlainUsage
+    error: None = None
+
+
 class _ReplyReceipt(Struct):
     id: Any = None
     model: Any = None
@@ -309,11 +319,23 @@ class _ReplyReceipt(Struct):
     x_groq: Any = None
 
 
+_PLAIN = msgspec.json.Decoder(_PlainReceipt)
 _RECEIPT = msgspec.json.Decoder(_ReplyReceipt)
 
 
 def read_receipt(body: bytes) -> Receipt:
     """What a passed-through reply says of itself; content is skipped. Raises UpstreamBroken for what is no reply."""
+    try:
+        plain = _PLAIN.decode(body)
+    except MALFORMED:
+        return _read_odd_receipt(body)
+    usage = plain.usage.read()
+    if usage is None or not plain.choices:
+        return _read_odd_receipt(body)
+    return Receipt(plain.id, plain.model, usage, read_finish(plain.choices[0].finish_reason), None)
+
+
+def _read_odd_receipt(body: bytes) -> Receipt:
     try:
         fields = _RECEIPT.decode(body)
     except MALFORMED:

@@ -15,6 +15,8 @@ Costs that hosts add are ignored: prices are ours. Numbers that are missing, neg
 
 from typing import Any
 
+from msgspec import Struct
+
 from freehold.dialects.conversation import Finish, Usage
 
 FINISH: dict[str, Finish] = {
@@ -73,6 +75,49 @@ def settle_finish(finish: Finish, called: bool, whole: bool) -> Finish:
     if finish == "tool_calls" and not whole:
         return "length" if called else "stop"
     return finish
+
+
+class _Details(Struct, gc=False):
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_creation_tokens: int | None = None
+
+
+class PlainUsage(Struct, gc=False):
+    """A `usage` object as OpenAI itself sends it: the common case, decoded straight into place."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: _Details | None = None
+    completion_tokens_details: _Details | None = None
+    prompt_cache_hit_tokens: int | None = None
+    num_cached_tokens: int | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+    def read(self) -> Usage | None:
+        """Returns the same as `read_usage` would, or None where that has to look closer."""
+        prompt, output = self.prompt_tokens, self.completion_tokens
+        if self.total_tokens != prompt + output or not 0 <= prompt < _MOST or not 0 <= output < _MOST:
+            return None
+        if self.prompt_cache_hit_tokens or self.num_cached_tokens or self.cached_tokens or self.reasoning_tokens:
+            return None
+        cached = reasoning = heard = said = 0
+        if (details := self.prompt_tokens_details) is not None:
+            if details.cache_write_tokens or details.cache_creation_tokens:
+                return None
+            cached, heard = details.cached_tokens or 0, details.audio_tokens or 0
+        if (details := self.completion_tokens_details) is not None:
+            reasoning, said = details.reasoning_tokens or 0, details.audio_tokens or 0
+        if not (cached >= 0 and 0 <= heard <= prompt - cached and 0 <= reasoning <= output and 0 <= said <= output):
+            return None
+        return Usage(prompt - cached, cached, 0, 0, output, reasoning, heard, said)
+
+
+_MOST = 1_000_000_000_000
 
 
 def read_usage(raw: Any) -> Usage | None:
