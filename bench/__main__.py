@@ -130,7 +130,8 @@ def import_ms(*command: str, runs: int = 7) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=int, default=8, help="length of each load")
+    parser.add_argument("--seconds", type=int, default=3, help="length of each load")
+    parser.add_argument("--rounds", type=int, default=5, help="times each load is run, in turn; the median counts")
     parser.add_argument(
         "--soak", type=int, default=0, help="requests for the memory row; 1000000 for the published table"
     )
@@ -139,15 +140,37 @@ def main() -> None:
         raise SystemExit("error: two cores are needed, one for the gateway and one for the load")
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freehold-bench-")))
-        report(Bench(stack, folder, options.seconds), options.soak)
+        report(Bench(stack, folder, options.seconds), options.rounds, options.soak)
 
 
-def report(bench: Bench, soak: int) -> None:
+def compare(bench: Bench, chat: str, bodies: dict[str, str], rounds: int) -> dict[str, tuple[float, float]]:
+    """CPU microseconds and rate of every kind of load, each the median of `rounds` taken in turn with all others.
+
+    In turn, because a shared machine is slower at one time than at another: then it is for all of them.
+    """
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in bodies}
+    for _ in range(rounds):
+        for name, body in bodies.items():
+            if name == "nginx":
+                runs[name].append(bench.cost(bench.nginx, bench.nginx_url + chat, body))
+            else:
+                runs[name].append(bench.cost(bench.gateway, bench.url + chat, body, auth()))
+    return {
+        name: (statistics.median(r[0] for r in run), statistics.median(r[1] for r in run)) for name, run in runs.items()
+    }
+
+
+def report(bench: Bench, rounds: int, soak: int) -> None:
     figures: dict[str, float] = {}
-    chat, plain, translated = "/v1/chat/completions", chat_body("openai/fake"), chat_body("anthropic/fake")
-    one, many = chat_body("openai/fake-events-1", stream=True), chat_body(f"openai/fake-events-{EVENTS}", stream=True)
-    translated_stream = chat_body(f"anthropic/fake-events-{EVENTS}", stream=True)
-
+    chat, plain = "/v1/chat/completions", chat_body("openai/fake")
+    bodies = {
+        "nginx": plain,
+        "chat": plain,
+        "few": chat_body("openai/fake-events-1", stream=True),
+        "many": chat_body(f"openai/fake-events-{EVENTS}", stream=True),
+        "across": chat_body("anthropic/fake"),
+        "across_many": chat_body(f"anthropic/fake-events-{EVENTS}", stream=True),
+    }
     rows: list[tuple[str, str, str]] = []
 
     def row(name: str, value: str, goal: str = "") -> None:
@@ -155,29 +178,23 @@ def report(bench: Bench, soak: int) -> None:
         print(f"{name:58} {value:>22}   {goal}", flush=True)
 
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {nginx_version()}\n")
-    nginx_us, nginx_rate = bench.cost(bench.nginx, bench.nginx_url + chat, plain)
+    costs = compare(bench, chat, bodies, rounds)
+    nginx_us, nginx_rate = costs["nginx"]
+    own_us, own_rate = costs["chat"]
+    few_us, many_us, across_us, across_many = (costs[name][0] for name in ("few", "many", "across", "across_many"))
     row("nginx reverse proxy, chat", f"{nginx_us:.1f} us {nginx_rate:.0f}/s")
-    own_us, own_rate = bench.cost(bench.gateway, bench.url + chat, plain, auth())
-    figures |= {"nginx_us": nginx_us, "chat_us": own_us, "chat_ratio": own_us / nginx_us, "chat_rate": own_rate}
     row("Freehold, chat", f"{own_us:.1f} us {own_rate:.0f}/s")
     row("  times nginx", f"{own_us / nginx_us:.2f}", "at most 5, 4 if possible")
-
-    few_us, _ = bench.cost(bench.gateway, bench.url + chat, one, auth())
-    many_us, _ = bench.cost(bench.gateway, bench.url + chat, many, auth())
-    figures["relay_event_us"] = many_us / EVENTS
-    figures["relay_event_marginal_us"] = (many_us - few_us) / (EVENTS - 1)
     row(f"Freehold, streamed, {EVENTS} events", f"{many_us:.0f} us")
     row("  per relayed event (all of the request's cost)", f"{many_us / EVENTS:.1f} us", "at most 20")
-    row("  per relayed event (marginal)", f"{figures['relay_event_marginal_us']:.1f} us")
-
-    across_us, _ = bench.cost(bench.gateway, bench.url + chat, translated, auth())
-    figures |= {"translated_us": across_us, "translated_extra_us": across_us - own_us}
+    row("  per relayed event (marginal)", f"{(many_us - few_us) / (EVENTS - 1):.1f} us")
     row("Freehold, chat client to Anthropic upstream", f"{across_us:.1f} us")
     row("  more than the pass-through", f"{across_us - own_us:.1f} us", "at most 60")
-    across_stream, _ = bench.cost(bench.gateway, bench.url + chat, translated_stream, auth())
-    figures["translated_event_us"] = across_stream / EVENTS
-    figures["translated_event_extra_us"] = (across_stream - many_us) / EVENTS
-    row("  streamed, per event", f"{across_stream / EVENTS:.1f} us", "at most 40")
+    row("  streamed, per event", f"{across_many / EVENTS:.1f} us", "at most 40")
+    figures |= {"nginx_us": nginx_us, "chat_us": own_us, "chat_ratio": own_us / nginx_us, "chat_rate": own_rate}
+    figures |= {"relay_event_us": many_us / EVENTS, "relay_event_marginal_us": (many_us - few_us) / (EVENTS - 1)}
+    figures |= {"translated_us": across_us, "translated_extra_us": across_us - own_us}
+    figures |= {"translated_event_us": across_many / EVENTS}
 
     direct = [latency(bench.upstream + chat, plain, {}, rate=1000, connections=10, seconds=5) for _ in range(3)]
     through = [latency(bench.url + chat, plain, auth(), rate=1000, connections=10, seconds=5) for _ in range(3)]

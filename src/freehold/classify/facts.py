@@ -10,6 +10,9 @@ is decided on this estimate is a soft one."""
 ASSUMED_OUTPUT = 1024
 """Tokens held for an answer whose length the client did not limit; the settlement corrects it."""
 
+MOST_OUTPUT = 1 << 40
+"""Tokens. A client may name any number, but what is held and journalled must stay one that a machine word can carry."""
+
 _FLAGS = ("tools", "schema", "images", "audio", "documents")
 
 
@@ -43,5 +46,5 @@ def facts(peek: Peek, kind: str = "chat") -> Facts:
     needs = _NEEDS.get(flags)
     if needs is None:
         needs = _NEEDS[flags] = frozenset(name for name, on in zip(_FLAGS, flags, strict=True) if on)
-    output = 0 if kind == "embeddings" else (peek.max_tokens or ASSUMED_OUTPUT) * peek.n
+    output = 0 if kind == "embeddings" else min(MOST_OUTPUT, (peek.max_tokens or ASSUMED_OUTPUT) * peek.n)
     return Facts(peek.model, needs, peek.input_bytes // BYTES_PER_TOKEN + 1, output, peek.stream, kind)

@@ -57,7 +57,7 @@ async def send_stream(
         tail = await _pump(snapshot, answer, flight)
         failure = _verdict(answer)
     except FreeholdError as error:
-        tail, failure = b"", error
+        tail, failure = _broken_off(answer, error)
     except asyncio.CancelledError:
         tail, failure = b"", InternalError("this gateway was stopped", hint="send the request again", code="shutdown")
     finally:
@@ -89,6 +89,17 @@ async def _pump(snapshot: Snapshot, answer: Answer, flight: Flight) -> bytes:
         if data:
             await send({"type": "http.response.body", "body": data, "more_body": True})
     return relay.close() if relay.failed is None else b""
+
+
+def _broken_off(answer: Answer, error: FreeholdError) -> tuple[bytes, FreeholdError | None]:
+    """The last bytes and what is wrong with the answer. A cut or a silence after its own end takes nothing from it."""
+    relay = answer.relay
+    if error.fault != "provider" or relay is None or not relay.complete:
+        return b"", error
+    try:
+        return relay.close(), _verdict(answer)
+    except FreeholdError:
+        return b"", error
 
 
 def _verdict(answer: Answer) -> FreeholdError | None:

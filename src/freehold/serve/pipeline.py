@@ -39,9 +39,9 @@ class Endpoint(NamedTuple):
 
 async def respond(gateway: Gateway, endpoint: Endpoint, snapshot: Snapshot) -> None:
     """Answers one request, whole or streamed. Raises FreeholdError as long as nothing has been sent."""
+    principal = gateway.keyring.authenticate(snapshot.headers)
     body = await snapshot.read(gateway.max_body)
 
-    principal = gateway.keyring.authenticate(snapshot.headers)
     peek = _peek(endpoint, body)
     check_model(principal, peek.model)
     choice = gateway.catalog.find(peek.model)

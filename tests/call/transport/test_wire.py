@@ -77,6 +77,20 @@ WHOLE = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
 
 
+async def test_a_connection_given_back_twice_serves_one_flight_at_a_time() -> None:
+    """An answer that is read whole and then found to be no completion ends its exchange twice."""
+    async with serving(answering(WHOLE, WHOLE)) as (pool, server):
+        _, connection = await send(pool)
+        assert await connection.read(100) == b"hello"
+        connection.finish()
+        connection.finish()
+        _, first = await send(pool)
+        _, second = await send(pool)
+        assert first is not second
+        assert await first.read(100) == await second.read(100) == b"hello"
+        assert server.connections == 2
+
+
 async def test_a_connection_serves_one_exchange_after_the_other() -> None:
     async with serving(answering(WHOLE, CHUNKED, WHOLE)) as (pool, server):
         for _ in range(3):

@@ -187,11 +187,15 @@ class Connection(asyncio.Protocol):
         return {name.lower(): value for name, value in self.headers}
 
     def finish(self) -> None:
-        """Gives the connection back to its pool, or closes it when it cannot serve another exchange."""
+        """Gives the connection back to its pool, or closes it when it cannot serve another exchange.
+
+        Once per exchange: given back twice, it would serve two flights at a time and cross their answers.
+        """
         flight = self._flight
-        if flight is not None:
-            flight.connection = None
-            self._flight = None
+        if flight is None:
+            return
+        flight.connection = None
+        self._flight = None
         self._wanted = 0
         if self.complete and self.keep_alive and not self.closed and not self._paused:
             self._pool.release(self)
