@@ -100,12 +100,21 @@ def test_a_model_file_that_is_missing_or_no_model(tmp_path: Path) -> None:
     assert "not a GGUF file" in found.found
 
 
+def test_the_file_of_the_running_gateway_is_the_one_that_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "other.yaml").write_text("retries: 99\n")
+    told = {"url": "http://127.0.0.1:1", "key": None, "pid": os.getpid(), "config": str(tmp_path / "other.yaml")}
+    (run_dir() / "up.json").write_text(json.dumps(told))
+    (found,) = faults(check_machine.config)
+    assert found.verdict == "fail"
+    assert "other.yaml:1:10" in found.found
+
+
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     class Spec(NamedTuple):
         name: str
         path: Path
 
-    monkeypatch.setattr("freehold.own.catalog.engine_specs", lambda config, path: [Spec("x", Path("x.gguf"))])
+    monkeypatch.setattr("freehold.own.catalog.engine_specs", lambda config, path, sources: [Spec("x", Path("x.gguf"))])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     (found,) = faults(check_gateway.engines)
     assert (found.verdict, found.fix) == ("fail", "pip install 'freehold[own]'")

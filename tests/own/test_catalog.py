@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from freehold.config.load import load
 from freehold.config.schema import Config, Owned
 from freehold.errors import ConfigError
 from freehold.own.catalog import BOX, box_file, engine_specs
@@ -63,7 +64,7 @@ def mistake(here: Path, *owned: Owned) -> ConfigError:
 
 def test_a_missing_file_names_its_neighbours(here: Path) -> None:
     error = mistake(here, Owned(path="models/tini.gguf"))
-    assert error.key == "own.0.path"
+    assert error.key == "own[0].path"
     assert "No such file" in error.message
     assert error.hint == "that folder holds tiny.gguf"
 
@@ -85,7 +86,7 @@ def test_an_unreadable_file(here: Path) -> None:
 def test_not_a_gguf(here: Path) -> None:
     (here.parent / "x.safetensors").write_bytes(bytes(100))
     error = mistake(here, Owned(path="models/tiny.gguf"), Owned(path="x.safetensors"))
-    assert error.key == "own.1.path"
+    assert error.key == "own[1].path"
     assert "not a GGUF file" in error.message
     assert "safetensors have to be converted" in (error.hint or "")
 
@@ -97,7 +98,7 @@ def test_a_name_used_twice(here: Path) -> None:
 
 def test_more_context_than_the_model_has(here: Path) -> None:
     error = mistake(here, Owned(path="models/tiny.gguf", context=4096))
-    assert (error.key, error.hint) == ("own.0.context", "context: 512")
+    assert (error.key, error.hint) == ("own[0].context", "context: 512")
 
 
 def test_an_unknown_user_folder(here: Path) -> None:
@@ -111,3 +112,18 @@ def test_the_model_in_the_box() -> None:
     (spec,) = engine_specs(Config(), None)
     assert spec.name == BOX
     assert engine_specs(Config(box=False), None) == []
+
+
+def test_what_is_broken_can_be_left_out_and_told(here: Path) -> None:
+    broken: list[ConfigError] = []
+    specs = engine_specs(config(Owned(path="models/gone.gguf"), Owned(path="models/tiny.gguf")), here, broken)
+    assert [spec.name for spec in specs] == ["tiny"]
+    assert [error.key for error in broken] == ["own[0].path"]
+
+
+def test_a_mistake_names_its_line(here: Path) -> None:
+    here.write_text("box: false\nown:\n  - path: models/tiny.gguf\n  - path: models/gone.gguf\n")
+    loaded = load(here, {})
+    with pytest.raises(ConfigError) as caught:
+        engine_specs(loaded.config, loaded.path, sources=loaded.sources)
+    assert caught.value.where == f"{here}:4:11"

@@ -14,7 +14,7 @@ from freehold.config.schema import Config, ModelFacts, Owned, Provider
 from freehold.record import ingest as ingest_module
 from freehold.record.entries import Intent, Settlement
 from freehold.record.ingest import MOST, Ingest
-from freehold.record.journal import Journal, segments, writer_lives
+from freehold.record.journal import Journal, read_segment, segments, writer_lives
 from freehold.record.prices import Pricer
 from freehold.record.store import Store
 
@@ -226,7 +226,7 @@ def test_one_process_ingests_at_a_time(book: Book, store: Store, folder: Path) -
 def test_a_damaged_segment_is_kept_for_a_person(book: Book, store: Store, folder: Path) -> None:
     journal = Journal(folder, "w0")
     journal.append(book.intent(1))
-    start = journal.path.stat().st_size
+    start = read_segment(journal.path).next_offset
     journal.append(book.intent(2))
     journal.append(book.settlement(2))
     journal.append(book.settlement(1))
@@ -243,15 +243,20 @@ def test_a_damaged_segment_is_kept_for_a_person(book: Book, store: Store, folder
     assert [path.name for path in folder.glob("w0*")] == [journal.path.name + ".damaged"]
 
 
-def test_a_torn_end_waits_for_a_living_writer(book: Book, store: Store, folder: Path) -> None:
+def test_an_append_under_way_is_waited_for(book: Book, store: Store, folder: Path) -> None:
     journal = Journal(folder, "w0")
     journal.append(book.intent(1))
-    whole = journal.path.read_bytes()
+    end = read_segment(journal.path).next_offset
     journal.append(book.settlement(1))
-    everything = journal.path.read_bytes()
-    journal.path.write_bytes(everything[: len(whole) + 10])
-    assert book.take_in(store, folder).damage == 0
-    journal.path.write_bytes(everything)
+    with open(journal.path, "r+b") as file:
+        file.seek(end)
+        header = file.read(8)
+        file.seek(end)
+        file.write(bytes(8))
+        file.flush()
+        assert book.take_in(store, folder).damage == 0
+        file.seek(end)
+        file.write(header)
     report = book.take_in(store, folder)
     assert (report.calls, report.damage) == (1, 0)
     journal.close()

@@ -77,11 +77,16 @@ async def call(
     waiting = list(targets)
     again: list[tuple[Target, FreeholdError]] = []
     attempts = 0
+    last: FreeholdError | None = None
     while True:
         for target in waiting:
             attempts += 1
             try:
                 return await _attempt(target, operation, flight, recorder, attempts, end)
+            except NoCandidate as resting:
+                # The breaker has just opened: the failures that opened it say more.
+                last = last or resting
+                continue
             except FreeholdError as failure:
                 last = failure
             if isinstance(last, CallerError) or flight.failure is not None:
@@ -91,7 +96,7 @@ async def call(
             if last.retry == "same" or isinstance(last, UpstreamBroken):
                 again.append((target, last))
         repeats = attempts - len(targets)
-        if repeats >= retries or not again:
+        if last is not None and (repeats >= retries or not again):
             raise last
         target, cause = again.pop(0)
         await _pause(flight, cause, repeats, end)

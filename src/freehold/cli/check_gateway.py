@@ -8,6 +8,7 @@ import sqlite3
 import time
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from freehold.cli.site import Finding, Site
@@ -105,7 +106,7 @@ def engines(site: Site) -> list[Finding]:
     from freehold.serve.published import Engines, Published
 
     try:
-        specs = engine_specs(site.config, site.loaded.path)
+        specs = engine_specs(site.config, site.loaded.path, sources=site.loaded.sources)
     except ConfigError as error:
         return [Finding("engines", "fail", str(error), error.hint)]
     if not specs:
@@ -161,7 +162,7 @@ def journals(site: Site) -> list[Finding]:
         for path in sorted(journal_dir().glob("*.damaged"))
     ]
     waiting = {path: state.st_size - read.get(path.name, _UNREAD).offset for path, state in states.items()}
-    behind = {path: size for path, size in waiting.items() if size and not read.get(path.name, _UNREAD).done}
+    behind = {path: size for path, size in waiting.items() if size and _holds_more(path, read.get(path.name, _UNREAD))}
     if not behind:
         return [*findings, Finding("journals", "ok", "nothing waits for the ledger")]
     size = sum(behind.values())
@@ -173,6 +174,19 @@ def journals(site: Site) -> list[Finding]:
         fix = f"restart freehold up; if it stays, look for 'ledger' in its output and check {database()}"
         return [*findings, Finding("journals", "warn", f"{found}, the oldest since {still:,.0f} s", fix)]
     return [*findings, Finding("journals", "ok", found)]
+
+
+def _holds_more(path: Path, read: "_Read") -> bool:
+    """Whether there are entries behind what was read: a segment in use is longer than what is written in it."""
+    from freehold.record.journal import read_segment
+
+    if read.done:
+        return False
+    try:
+        found = read_segment(path, read.offset, 1)
+    except FileNotFoundError:
+        return False
+    return bool(found.entries) or found.state == "torn"
 
 
 class _Read(NamedTuple):

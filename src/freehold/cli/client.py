@@ -10,12 +10,14 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct, field
 
 from freehold.call.transport import Connection, Flight, Origin, Pool, request_head
+from freehold.config import load as config
 from freehold.dialects.sse import DONE, SseParser
 from freehold.errors import (
     BadRequest,
@@ -133,6 +135,14 @@ def _lives(pid: int) -> bool:
 def named() -> bool:
     """Whether the environment names a gateway."""
     return bool(os.environ.get("FREEHOLD_URL"))
+
+
+def configuration(path: Path | None) -> Path | None:
+    """Returns the file a command is about: `--config`, else the running gateway's, else the one in the usual places."""
+    gateway = running() if path is None else None
+    if gateway is not None and gateway.config:
+        path = Path(gateway.config)
+    return config.find(path)
 
 
 def find(url: str | None = None, key: str | None = None) -> Running:

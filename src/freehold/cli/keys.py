@@ -143,11 +143,11 @@ def _checked(name: str, models: str | None, requests: int | None, tokens: int | 
 def _configuration() -> "Loaded | None":
     """Returns the configuration, or None with a warning when it has mistakes: keys can be managed all the same."""
     from freehold.call.providers import load_config
-    from freehold.config.load import find
+    from freehold.cli.client import configuration
     from freehold.errors import ConfigError
 
     try:
-        return load_config(find(None), os.environ)
+        return load_config(configuration(None), os.environ)
     except ConfigError as error:
         output.warn(f"the keys of freehold.yaml are not considered: {error.message}")
         output.hint("freehold config check")

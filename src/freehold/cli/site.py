@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from freehold.call.providers import Endpoint, load_config, resolve
 from freehold.cli import client
-from freehold.config.load import Loaded, find
+from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.errors import ConfigError
 
@@ -35,7 +35,7 @@ class Site:
 
     @cached_property
     def path(self) -> Path | None:
-        return find(self._config)
+        return client.configuration(self._config)
 
     @cached_property
     def _read(self) -> Loaded | ConfigError:

@@ -11,8 +11,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from freehold.call.providers import Endpoint, load_config, resolve
-from freehold.cli.client import Running, running
-from freehold.config.load import Loaded, find
+from freehold.cli.client import Running, configuration, running
+from freehold.config.load import Loaded
 from freehold.decide import Catalog, Deployment
 from freehold.home import run_dir
 from freehold.serve.catalog import OWN, build_catalog
@@ -56,9 +56,7 @@ class View(Struct):
 def look(config: Path | None = None) -> View:
     """Builds the view from --config, the running gateway's file, or the usual places. Raises ConfigError."""
     gateway = running()
-    if config is None and gateway is not None and gateway.config:
-        config = Path(gateway.config)
-    loaded = load_config(find(config), os.environ)
+    loaded = load_config(configuration(config), os.environ)
     folder = run_dir()
     engines: dict[str, Engine] = Published(folder / "engines.json", Engines).value if gateway else {}
     local = Published(folder / "local.json", Local).value if gateway else Local()

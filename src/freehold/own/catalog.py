@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from freehold.config.checks import BOX, own_name
+from freehold.config.problems import Sources
 from freehold.config.schema import Config, Owned
 from freehold.errors import ConfigError, EngineError
 from freehold.own.engine import EngineSpec
@@ -23,20 +24,36 @@ DEFAULT_CONTEXT = 8192
 UNKNOWN_CONTEXT = 2048
 
 
-def engine_specs(config: Config, path: Path | None) -> list[EngineSpec]:
+def engine_specs(
+    config: Config, path: Path | None, broken: list[ConfigError] | None = None, sources: Sources | None = None
+) -> list[EngineSpec]:
     """Returns one spec per owned model; `path` is where the configuration came from, None for the defaults.
 
-    Raises ConfigError, naming the entry, for a file that is missing, unreadable or not GGUF, for a context the model
-    does not have, and for a name used twice.
+    `sources` lets a mistake name its line.
+
+    With `broken`, a list that takes the mistakes, the other models are returned: a file that vanishes while the
+    gateway runs must stop neither its other models nor a change of its keys.
+
+    Otherwise raises ConfigError, naming the entry, for a file that is missing, unreadable or not GGUF, for a context
+    the model does not have, and for a name used twice.
     """
     folder = path.parent if path is not None else Path()
     specs: dict[str, EngineSpec] = {}
     for key, name, owned, file in _entries(config, folder):
-        if name in specs:
-            raise ConfigError(
-                f"own/{name} is already {specs[name].path}", where=_where(path), key=key, hint="give one another name"
-            )
-        specs[name] = _spec(name, owned, file, _where(path), key)
+        where = _where(path, key, sources)
+        try:
+            if name in specs:
+                raise ConfigError(
+                    f"own/{name} is already {specs[name].path}",
+                    where=where,
+                    key=key,
+                    hint="give one another name",
+                )
+            specs[name] = _spec(name, owned, file, where, key)
+        except ConfigError as error:
+            if broken is None:
+                raise
+            broken.append(error)
     return list(specs.values())
 
 
@@ -61,7 +78,7 @@ def _entries(config: Config, folder: Path) -> Iterator[tuple[str, str, Owned, Pa
     if config.box and (file := box_file()) is not None:
         yield "box", BOX, Owned(path=str(file)), file
     for index, owned in enumerate(config.own):
-        key = f"own.{index}.path"
+        key = f"own[{index}].path"
         try:
             file = folder / Path(owned.path).expanduser()
         except RuntimeError as error:
@@ -116,5 +133,7 @@ def _format_hint(file: Path) -> str | None:
     return None
 
 
-def _where(path: Path | None) -> str:
+def _where(path: Path | None, key: str, sources: Sources | None) -> str:
+    if sources is not None and key.startswith("own["):
+        return sources.where(("own", int(key[4 : key.index("]")]), "path"))
     return str(path) if path is not None else ""

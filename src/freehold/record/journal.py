@@ -1,9 +1,9 @@
-"""The journal: what a worker promises to remember, written with one `os.write` an entry.
+"""The journal: what a worker promises to remember, written straight into the page cache, without a system call.
 
 A worker appends an `Intent` before it calls upstream and a `Settlement` after (entries.py). The ledger reads the files
 later (ingest.py). A file holds frames and nothing else, integers little-endian:
 
-    length  u32   bytes of payload, never 0
+    length  u32   bytes of payload, never 0: zero bytes where a frame would begin are the end
     crc     u32   CRC-32 of the payload, seeded with the frame's own offset in the file
     payload       one entry, msgpack array with its tag first
 
@@ -15,11 +15,17 @@ into the same file twice, so (file name, offset) names an entry for all time; th
 writer holds an `flock` on its newest segment, and a segment becomes visible only once it is locked and before the
 previous one is released. So an incarnation whose highest visible segment is unlocked is dead (`writer_lives`).
 
-What this protects against is the end of a process, at any instant: bytes handed to `write` are the kernel's and survive
-`kill -9`. They do not survive a power cut or a kernel crash unless `fsync` is on, which costs a disk flush an entry.
+A segment grows in steps of `GROWTH` bytes whose blocks are allocated beforehand (a full disk is an error then, not a
+signal later) and is mapped into memory: an append is a copy. The frame's header is written last, so that an append cut
+off by a kill looks like the end. The two `write` calls a request would need cost several times as much.
+
+What this protects against is the end of a process, at any instant: bytes in a shared mapping are the kernel's and
+survive `kill -9`. They do not survive a power cut or a kernel crash unless `fsync` is on, which flushes each entry.
 """
 
+import contextlib
 import fcntl
+import mmap
 import os
 import re
 import time
@@ -34,6 +40,7 @@ from freehold.errors import InternalError
 from freehold.record.entries import Entry, Intent, Settlement
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
+GROWTH: Final = 1024 * 1024
 MAX_PAYLOAD: Final = 64 * 1024
 """A longer payload is refused by the writer, and to the reader it is damage."""
 
@@ -73,6 +80,8 @@ class Journal:
         self._encode = msgspec.msgpack.Encoder().encode
         self._segment = -1
         self._fd = -1
+        self._map: mmap.mmap | None = None
+        self._mapped = 0
         self._offset = 0
         self.path = directory
         try:
@@ -96,23 +105,46 @@ class Journal:
         if self._offset + size > self._limit or self._fd < 0:
             self._rotate()
         offset = self._offset
-        frame = _HEADER.pack(size - 8, crc32(payload, offset)) + payload
-        try:
-            written = os.write(self._fd, frame)
-            if written != size:
-                raise OSError(f"only {written} of {size} bytes were written")
-        except OSError as error:
-            self._undo(offset)
-            raise self._failed("cannot be written", error) from error
-        self._offset = offset + size
+        end = offset + size
+        if end > self._mapped:
+            self._grow(end)
+        memory = self._map
+        if memory is None:
+            raise JournalError("The journal is closed.")
+        memory[offset + 8 : end] = payload
+        _HEADER.pack_into(memory, offset, size - 8, crc32(payload, offset))
+        self._offset = end
         if self._fsync:
             self._flush()
 
     def close(self) -> None:
         """Ends the incarnation: to the ledger the writer is dead from now on."""
         if self._fd >= 0:
-            os.close(self._fd)
+            self._release()
             self._fd = -1
+
+    def _release(self) -> None:
+        """Lets go of the segment: unmapped, cut to what was written, unlocked."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._fd, self._offset)
+        os.close(self._fd)
+
+    def _grow(self, end: int) -> None:
+        """Makes room up to `end` at least, in whole steps."""
+        size = -(-end // GROWTH) * GROWTH
+        try:
+            os.posix_fallocate(self._fd, self._mapped, size - self._mapped)
+            if self._map is not None:
+                self._map.close()
+                self._map = None
+            self._map = mmap.mmap(self._fd, size)
+            self._mapped = size
+        except OSError as error:
+            self._mapped = 0 if self._map is None else self._mapped
+            raise self._failed("cannot be written", error) from error
 
     def _rotate(self) -> None:
         if self._fd < 0:
@@ -128,7 +160,7 @@ class Journal:
         segment = self._segment + 1
         path = self._directory / f"{self._prefix}.{segment:06d}"
         hidden = path.with_name(path.name + ".new")
-        fd = os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = os.open(hidden, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             os.rename(hidden, path)
@@ -137,8 +169,8 @@ class Journal:
             os.unlink(hidden)
             raise
         if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._segment, self._offset, self.path = fd, segment, 0, path
+            self._release()
+        self._fd, self._segment, self._offset, self._mapped, self.path = fd, segment, 0, 0, path
 
     def _flush(self) -> None:
         try:
@@ -147,13 +179,6 @@ class Journal:
             # The ledger may have read the entry already, so it cannot be cut off: the segment is given up instead.
             self._offset = self._limit
             raise self._failed("cannot be flushed to disk", error) from error
-
-    def _undo(self, offset: int) -> None:
-        """Cuts a half-written frame off. Where even that fails, the segment is given up, locked until the next one."""
-        try:
-            os.ftruncate(self._fd, offset)
-        except OSError:
-            self._offset = self._limit
 
     def _failed(self, what: str, error: OSError) -> JournalError:
         return JournalError(
@@ -211,6 +236,8 @@ def read_segment(path: Path, offset: int = 0, max_entries: int = 1_000_000) -> R
                     continue
         if position == total:
             return Read(entries, offset + position, "end" if at_end else "more", damage)
+        if chunk.startswith(_ZEROS, position) and _next_frame(chunk, offset, position) is None:
+            return Read(entries, offset + position, "end", damage)
         if not at_end and total - position <= _FRAME_MAX:
             return Read(entries, offset + position, "more", damage)
         found = _next_frame(chunk, offset, position)
@@ -263,6 +290,7 @@ def remove_unborn(directory: Path) -> None:
             path.unlink(missing_ok=True)
 
 
+_ZEROS: Final = bytes(8)
 _DECODER: Final = msgspec.msgpack.Decoder(Entry)
 
 

@@ -28,28 +28,31 @@ def build_catalog(
     rates: Mapping[str, Rate],
     local: Mapping[str, list[str]],
 ) -> Catalog:
-    """`local` holds the models of servers found on this machine. Raises ConfigError for an unreadable owned model."""
+    """`local` holds the models of servers found on this machine.
+
+    An owned model whose file has vanished since the configuration was checked stays: its engine may still run.
+    """
     config = loaded.config
     deployments: dict[str, Deployment] = {}
-    specs = engine_specs(config, loaded.path)
-    declared = {own_name(owned): owned.facts for owned in config.own if owned.facts is not None}
-    for spec in specs:
-        engine = engines.get(spec.name)
-        facts = declared.get(spec.name) or ModelFacts()
+    contexts = {spec.name: spec.context for spec in engine_specs(config, loaded.path, [])}
+    declared = {own_name(owned): owned.facts for owned in config.own}
+    for model in dict.fromkeys((*contexts, *declared)):
+        engine = engines.get(model)
+        facts = declared.get(model) or ModelFacts()
         can = frozenset(facts.can or (engine.capabilities if engine and engine.capabilities else TALK))
-        name = f"{OWN}/{spec.name}"
+        name = f"{OWN}/{model}"
         deployments[name] = Deployment(
             name,
             OWN,
-            spec.name,
+            model,
             "chat",
             owned=True,
-            context=facts.context or (engine.context if engine else None) or spec.context,
+            context=facts.context or (engine.context if engine else None) or contexts.get(model),
             max_output=facts.max_output,
             can=can,
             input_price=facts.input or 0.0,
             output_price=facts.output or 0.0,
-            strength=(0.0 if spec.name == BOX else 0.3) if facts.strength is None else facts.strength,
+            strength=(0.0 if model == BOX else 0.3) if facts.strength is None else facts.strength,
         )
     for endpoint in endpoints.values():
         if endpoint.unavailable is None:

@@ -150,7 +150,8 @@ def _render(request: Request, error: FreeholdError) -> Response:
 
 def _not_found(request: Request, error: Exception) -> Response:
     return _render(
-        request, NotFound(f"there is nothing at {request.scope['path']}", hint="check the base URL; models answer under /v1")
+        request,
+        NotFound(f"there is nothing at {request.scope['path']}", hint="check the base URL; models answer under /v1"),
     )
 
 

@@ -12,6 +12,7 @@ import msgspec
 from freehold.call.providers import load_config, rows
 from freehold.config.load import Loaded, loads
 from freehold.home import write_private
+from freehold.own.catalog import engine_specs
 
 _PR_SET_PDEATHSIG = 1
 
@@ -38,7 +39,7 @@ class Snapshotted:
         self._overrides = dict(overrides or {})
 
     def take(self) -> Loaded:
-        """Checks the original and copies it. Raises ConfigErrors and leaves the copy as it was."""
+        """Checks the original, model files too, and copies it. Raises ConfigErrors and leaves the copy as it was."""
         if self.original is None:
             return self.load()
         try:
@@ -46,6 +47,7 @@ class Snapshotted:
         except OSError:
             return load_config(self.original, os.environ)  # raises with the reason, in the words of the loader
         loaded = self._checked(content)
+        engine_specs(loaded.config, loaded.path, sources=loaded.sources)
         write_private(self._copy, content)
         return loaded
 

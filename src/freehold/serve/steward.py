@@ -18,9 +18,10 @@ from freehold.call.discover import probe_local
 from freehold.call.providers import resolve, rows
 from freehold.call.transport import fetch
 from freehold.config.load import Loaded
-from freehold.errors import FreeholdError
+from freehold.errors import ConfigError, FreeholdError
 from freehold.home import database, journal_dir, log_dir, run_dir, write_private
 from freehold.own.catalog import engine_specs
+from freehold.own.engine import EngineSpec
 from freehold.own.steward import Steward
 from freehold.record.ingest import Ingest
 from freehold.record.metrics import fold_departed, save_ledger
@@ -48,7 +49,7 @@ async def _run(source: Snapshotted) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engines = Steward(engine_specs(loaded.config, loaded.path), run_dir(), log_dir())
+    engines = Steward(_specs(loaded), run_dir(), log_dir())
     work = [
         loop.create_task(engines.run(stop)),
         loop.create_task(_every(LOCAL_EVERY, stop, _look_for_local)),
@@ -60,7 +61,7 @@ async def _run(source: Snapshotted) -> None:
     def reload() -> None:
         try:
             changed = source.load()
-            engines.apply(engine_specs(changed.config, changed.path))
+            engines.apply(_specs(changed))
             ledger.configure(changed)
         except FreeholdError as error:
             _say(f"the steward keeps its configuration: {error}")
@@ -69,6 +70,15 @@ async def _run(source: Snapshotted) -> None:
     await stop.wait()
     await asyncio.gather(*work, return_exceptions=True)
     ledger.finish()
+
+
+def _specs(loaded: Loaded) -> list[EngineSpec]:
+    """The engines that can run. The parent has checked the files; one that is gone since is told and left out."""
+    broken: list[ConfigError] = []
+    specs = engine_specs(loaded.config, loaded.path, broken)
+    for error in broken:
+        _say(str(error))
+    return specs
 
 
 class _Ledger:

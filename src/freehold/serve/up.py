@@ -202,7 +202,7 @@ class Up:
         from freehold.own.catalog import engine_specs
         from freehold.serve.published import Engines, Published
 
-        wanted = {spec.name for spec in engine_specs(self._loaded.config, self._loaded.path)}
+        wanted = {spec.name for spec in engine_specs(self._loaded.config, self._loaded.path, [])}
         engines = Published(run_dir() / "engines.json", Engines).value
         return all(name in engines and engines[name].state in ("ready", "failed") for name in wanted)
 
