@@ -104,7 +104,7 @@ def test_the_file_of_the_running_gateway_is_the_one_that_is_checked(tmp_path: Pa
     (tmp_path / "other.yaml").write_text("retries: 99\n")
     told = {"url": "http://127.0.0.1:1", "key": None, "pid": os.getpid(), "config": str(tmp_path / "other.yaml")}
     (run_dir() / "up.json").write_text(json.dumps(told))
-    (found,) = faults(check_machine.config)
+    (found,) = faults(check_gateway.configuration)
     assert found.verdict == "fail"
     assert "other.yaml:1:10" in found.found
 

@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,14 @@ def raw(url: str, data: bytes, *, close_after: float | None = None) -> bytes:
         while piece := connection.recv(65536):
             answer += piece
         return answer
+
+
+def inflight(url: str) -> int:
+    """Requests the gateway works on, from its metrics page."""
+    request = urllib.request.Request(url + "/metrics", headers={"x-api-key": KEY})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith("freehold_inflight")]
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines)
 
 
 class TestContract:
@@ -193,6 +203,14 @@ class TestBadInput:
         assert b" 413 " in answer.split(b"\r\n")[0]
         assert b"max_body_mb" in answer
 
+    def test_without_a_key_no_body_is_waited_for(self, gateway: Running) -> None:
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 1000000\r\n\r\n{"
+        assert b" 401 " in raw(gateway.url, head).split(b"\r\n")[0]
+
+    def test_a_limit_beyond_all_sense_is_the_providers_to_judge(self, gateway: Running) -> None:
+        status, _, _ = post(gateway.url + "/v1/chat/completions", chat(max_tokens=10**30))
+        assert status < 500
+
     def test_a_get_on_a_post_path_and_an_unknown_path(self, gateway: Running) -> None:
         for path, code in (("/v1/chat/completions", 405), ("/v1/nothing", 404)):
             with pytest.raises(urllib.error.HTTPError) as refused:
@@ -245,6 +263,11 @@ class TestFaults:
             assert "resting" in answer["error"]["message"]
             assert 1 <= int(headers["retry-after"]) <= 30
             assert post(url, chat("openai/fake"))[0] == 200
+
+    def test_a_breaker_that_opens_between_retries_does_not_hide_why(self, fake: Running, tmp_path: Path) -> None:
+        with gateway_for(tmp_path, fake.url, "breaker: {failures: 2, cooldown: 30}") as running:
+            _, _, body = post(running.url + "/v1/chat/completions", chat("openai/fake-status-529"))
+            assert body["error"]["code"] == "upstream_overloaded"
 
     def test_a_client_that_leaves_cancels_the_upstream(self, gateway: Running, fake: Running) -> None:
         before = fake.get("/__fake__/served")["totals"]["cancelled"]
@@ -343,6 +366,16 @@ class TestReload:
             eventually(lambda: "modles" in self._log(tmp_path))
             assert post(url, chat("quick"))[0] == 200
 
+    def test_a_model_file_that_is_missing_is_a_mistake_of_the_file(self, fake: Running, tmp_path: Path) -> None:
+        with gateway_for(tmp_path, fake.url) as running:
+            config = tmp_path / "freehold.yaml"
+            config.write_text(config_for(fake.url, "own:\n  - path: gone.gguf\nmodels: {quick: [openai/fake]}"))
+            os.kill(running.process.pid, signal.SIGHUP)
+            eventually(lambda: "own[0].path" in self._log(tmp_path))
+            assert "stays in force" in self._log(tmp_path)
+            assert post(running.url + "/v1/chat/completions", chat("quick"))[0] == 404
+            assert "gone.gguf" not in (running.home / "run" / "config.yaml").read_text()
+
     def _log(self, folder: Path) -> str:
         return "".join(path.read_text() for path in folder.glob("up-*.log"))
 
@@ -360,6 +393,21 @@ class TestEnd:
                 running.process.send_signal(signal.SIGTERM)
                 assert b"[DONE]" in answer.read()
             assert running.process.wait(30) == 0
+
+    def test_a_request_that_outlives_the_drain_is_told_so(self, fake: Running, tmp_path: Path) -> None:
+        config = tmp_path / "freehold.yaml"
+        config.write_text(config_for(fake.url).replace("drain_seconds: 5", "drain_seconds: 1"))
+        up = ("up", "--config", str(config))
+        with started(*up, home=tmp_path / "home", UPSTREAM_KEY="x" * 20) as running, ThreadPoolExecutor(1) as pool:
+            url = running.url
+            asked = pool.submit(post, url + "/v1/chat/completions", chat("openai/fake-latency-8000"))
+            eventually(lambda: inflight(url) == 1)
+            running.process.send_signal(signal.SIGTERM)
+            status, _, body = asked.result(20)
+            assert (status, body["error"]["code"]) == (503, "shutdown")
+        with sqlite3.connect(tmp_path / "home" / "freehold.db") as store:
+            assert store.execute("select count(*) from open_calls").fetchone() == (0,)
+            assert store.execute("select count(*) from calls").fetchone() == (1,)
 
     def test_killing_the_parent_ends_its_children(self, fake: Running, tmp_path: Path) -> None:
         import psutil

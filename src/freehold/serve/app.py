@@ -4,6 +4,7 @@ The paths that models answer are one dictionary look-up; everything else goes to
 Paths come from the ASGI scope, never from a URL that a Host header could have shaped.
 """
 
+import asyncio
 import sys
 import traceback
 
@@ -48,6 +49,9 @@ class App:
             await respond(gateway, endpoint, snapshot)
         except FreeholdError as error:
             await self._fail(snapshot, endpoint, error)
+        except asyncio.CancelledError:
+            stopped = InternalError("this gateway was stopped", hint="send it again", status=503, code="shutdown")
+            await self._fail(snapshot, endpoint, stopped)
         except Exception as error:
             report(error, snapshot.request_id)
             await self._fail(

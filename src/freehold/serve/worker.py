@@ -24,6 +24,9 @@ from freehold.serve.snapshot import reseed
 BESIDE = 0.25
 """Seconds between looks at what others publish (engines, keys, rates), at slow senders, and at our own counters."""
 
+LAST_WORDS = 2.0
+"""Seconds that a request cut off by the end of the drain has for its error answer and its settlement."""
+
 
 def run(index: int, listener: socket.socket, source: Snapshotted, ready: int) -> None:
     """Serves until SIGTERM. Writes one byte to the file descriptor `ready` when requests can come."""
@@ -103,3 +106,5 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._app.draining = True
         await super().shutdown(sockets)
+        if cancelled := self.server_state.tasks.copy():
+            await asyncio.wait(cancelled, timeout=LAST_WORDS)
