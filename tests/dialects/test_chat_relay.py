@@ -136,9 +136,13 @@ def test_the_word_error_is_no_error():
     assert relay(named, chunk({"content": '"error": {"message": 1}'}), chunk(error=None))[1].failed is None
 
 
-def test_what_cannot_be_read_passes():
-    odd = b'data: nonsense\n\ndata: {"choices":[{"index":"x"}]}\n\ndata: \xff\n\nid: 3\n\n'
+def test_odd_events_pass_and_broken_ones_are_refused():
+    """A text with a hole in it must not end like a whole one."""
+    odd = b'data: {"choices":[{"index":"x"}]}\n\nid: 3\n\ndata: 7\n\n'
     assert relay(odd)[0] == odd
+    for broken in (b"data: nonsense\n\n", b"data: \xff\n\n", b'data: {"choices":[\n\n'):
+        with pytest.raises(UpstreamBroken):
+            relay(odd, broken)
 
 
 def test_an_endless_event_is_refused():
@@ -165,7 +169,7 @@ PIECES = st.lists(
             chunk(finish="stop", index=1),
             chunk(choices=False, usage=USAGE),
             b": ping\r\n\r\n",
-            b"data: nonsense\n\n",
+            b"data: 7\n\n",
             b"event: x\rdata: {}\r\r",
             b'data: {"error": {"message": "boom"}}\n\n',
         ]

@@ -329,7 +329,8 @@ def _lives(path: Path) -> bool:
 def _replace(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
         temporary.replace(path)
     except OSError as error:
         raise ConfigError(

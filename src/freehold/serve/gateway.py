@@ -7,6 +7,7 @@ began with, and its version is written into every journal entry.
 
 import asyncio
 import difflib
+import math
 import os
 from collections.abc import Callable, Iterable
 
@@ -177,7 +178,7 @@ class Gateway:
                 return f"{endpoint.unavailable} ({endpoint.fix})"
         breaker = self.shared.breakers.get(deployment.name)
         if breaker is not None and (seconds := breaker.blocks(self.now())):
-            return f"resting {seconds:.0f} s after repeated failures"
+            return f"resting {math.ceil(seconds)} s after repeated failures"
         return None
 
     def soonest(self, names: Iterable[str]) -> float:

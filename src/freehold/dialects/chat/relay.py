@@ -20,6 +20,7 @@ from freehold.dialects.chat.usage import read_finish, read_usage
 from freehold.dialects.conversation import Failed, Finish, Usage
 from freehold.dialects.sse import DONE, SseSplitter, parse_event, sse
 from freehold.dialects.wire import MALFORMED
+from freehold.errors import UpstreamBroken
 
 
 class _Delta(Struct):
@@ -97,7 +98,7 @@ class StreamRelay:
         return self.failed is None and (self._done or (self.finish is not None and not self._unfinished))
 
     def feed(self, chunk: bytes) -> bytes:
-        """Raises UpstreamBroken for an event beyond the size limit."""
+        """Raises UpstreamBroken for an event that is no JSON or beyond the size limit."""
         if (data := self._splitter.sole(chunk)) is not None:
             return chunk if self._meter_data(b"", data) else b""
         events = self._splitter.feed(chunk)
@@ -141,6 +142,8 @@ class StreamRelay:
         except MALFORMED:
             if name == b"error":
                 self.failed = read_failure(data.decode("utf-8", "replace"))
+            elif data.strip() and not is_json(data):
+                raise UpstreamBroken("An event of the provider's stream is not JSON.") from None
             return True
         if chunk.choices:
             for choice in chunk.choices:

@@ -5,6 +5,8 @@ may follow. The kind of an event is read off its first bytes; only the few that 
 are decoded.
 """
 
+import msgspec
+
 from freehold.dialects.conversation import Failed, Finish, Usage
 from freehold.dialects.messages.errors import failed
 from freehold.dialects.messages.stream import EVENT
@@ -15,6 +17,7 @@ from freehold.errors import UpstreamBroken, redact
 
 _DELTA = b"event: content_block_delta\n"
 _KEY = b'"delta"'
+_JSON = msgspec.json.Decoder(msgspec.Raw)
 _VALUE = len(b'"delta":{"type":"text_delta","text":"')
 
 
@@ -65,6 +68,7 @@ class StreamRelay:
         if raw.startswith(_DELTA):
             self.started = True
             self.output_bytes += max(0, raw.rfind(b'"') - raw.find(_KEY) - _VALUE)
+            self._check(raw[len(_DELTA) :])
             return
         if raw.startswith((b"event: content_block_st", b"event: ping")):
             return
@@ -75,6 +79,14 @@ class StreamRelay:
         if name in (b"content_block_start", b"content_block_stop", b"ping"):
             return
         self._decode(data)
+
+    def _check(self, line: bytes) -> None:
+        """A text with a hole in it must not look like a whole one: what is passed on is JSON at least."""
+        if line.startswith(b"data: {"):
+            try:
+                _JSON.decode(line[6:])
+            except MALFORMED:
+                raise UpstreamBroken("An event of the provider's stream is not JSON.") from None
 
     def _decode(self, data: bytes) -> None:
         try:
