@@ -32,7 +32,7 @@ import msgspec
 from msgspec import Struct
 
 from freehold.record.entries import Entry, Intent, Settlement
-from freehold.record.journal import incarnation_of, read_segment, remove_unborn, segments, writer_lives
+from freehold.record.journal import has_more, incarnation_of, read_segment, remove_unborn, segments, writer_lives
 from freehold.record.prices import Pricer
 from freehold.record.store import OUTCOMES, Store
 
@@ -194,7 +194,7 @@ class Ingest:
 
     def _read(self, segment: _Segment, incarnation: str, batch: "_Batch", max_entries: int) -> None:
         """Reads one segment on, to its end if there is room in the batch."""
-        if not segment.closed and segment.path.stat().st_size == segment.offset:
+        if not segment.closed and not has_more(segment.path, segment.offset):
             return
         while batch.entries < max_entries:
             read = read_segment(segment.path, segment.offset, max_entries - batch.entries)

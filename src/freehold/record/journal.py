@@ -250,6 +250,14 @@ def read_segment(path: Path, offset: int = 0, max_entries: int = 1_000_000) -> R
         position = target
 
 
+def has_more(path: Path, offset: int) -> bool:
+    """Whether anything was written at `offset`: a look at eight bytes, where `read_segment` would read the room kept
+    for what is yet to come. Raises `OSError`."""
+    with open(path, "rb", buffering=0) as file:
+        header = os.pread(file.fileno(), 8, offset)
+    return header.strip(b"\0") != b""
+
+
 def writer_lives(directory: Path, incarnation: str) -> bool:
     """Whether the process that writes `incarnation` (see `incarnation_of`) still holds its newest segment."""
     newest = _newest(directory, incarnation)
