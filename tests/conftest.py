@@ -1,9 +1,15 @@
 """Shared fixtures: a fake provider and a gateway in front of it, started once for all tests that only ask."""
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from running import Running, gateway_for, started
+
+# No property is judged by its speed; CI looks at the same examples each time, everybody else at new ones.
+hypothesis.settings.register_profile("freehold", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.load_profile("freehold")
 
 
 @pytest.fixture(scope="session")
