@@ -8,6 +8,7 @@ workers, and anything but one kind of request. Freehold runs as it always does: 
 
 import argparse
 import json
+import math
 import os
 import platform
 import subprocess
@@ -134,7 +135,9 @@ def measure(peer: Peer, seconds: int, folder: Path) -> Row:
         before = cpu_seconds(pids)
         load = wrk(url, body, peer.headers, seconds=seconds, connections=10, core=LOAD_CORE, folder=folder)
         if load.errors or not load.requests:
-            raise RuntimeError(f"{peer.name}: {load.errors} of {load.requests} requests failed")
+            print(f"{peer.name}, {model}: {load.errors} of {load.requests} requests failed", file=sys.stderr)
+            figures.append((math.nan, math.nan))
+            continue
         figures.append(((quiet_cpu(pids) - before) / load.requests * 1e6, load.rate))
     return Row(peer.name, figures[0][0], figures[0][1], figures[1][0] / EVENTS)
 
@@ -160,8 +163,12 @@ def main() -> None:
     print("| gateway | chat, CPU us per request | requests/s on one core | stream, CPU us per event |")
     print("|---|---|---|---|")
     for row in rows:
-        print(f"| {row.name} | {row.chat_us:,.0f} | {row.chat_rate:,.0f} | {row.event_us:,.1f} |")
-    print(json.dumps({row.name: [round(value, 1) for value in row[1:]] for row in rows}))
+        print(f"| {row.name} | {shown(row.chat_us, 0)} | {shown(row.chat_rate, 0)} | {shown(row.event_us, 1)} |")
+    print(json.dumps({row.name: [None if math.isnan(value) else round(value, 1) for value in row[1:]] for row in rows}))
+
+
+def shown(value: float, places: int) -> str:
+    return "every request failed" if math.isnan(value) else f"{value:,.{places}f}"
 
 
 def node_version() -> str:
