@@ -44,14 +44,16 @@ class Child:
         """Whether the last start came as far as it should."""
         self.failures = 0
         self.due = 0.0
+        self._since = 0.0
 
     def start(self) -> None:
+        self._since = time.monotonic()
         self.pid, self.began = self._start()
 
     def ended(self, status: int) -> None:
         """Plans the next start: at once, but later and later for one that does not come as far as serving."""
         now = time.monotonic()
-        self.failures = 0 if self.began else self.failures + 1
+        self.failures = 0 if self.began and now - self._since > 1.0 else self.failures + 1
         pause = 0.0 if self.failures == 0 else min(MAX_PAUSE, 0.1 * 2**self.failures)
         self.due = now + pause
         self.pid = 0
