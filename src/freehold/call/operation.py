@@ -217,7 +217,7 @@ class Translation:
             elif kind is ToolStarted or kind is OpaqueDelta:
                 self.started = True
             elif kind is Started:
-                self.id, self.model = event.id, event.model  # type: ignore[union-attr]
+                self.id, self.model = event.id, event.model  # type: ignore[union-attr,assignment]
             elif kind is Metered:
                 self.usage = event.usage  # type: ignore[union-attr]
             elif kind is Finished:

@@ -18,11 +18,29 @@ CacheTtl = Literal["5m", "1h"]
 """A prompt-cache breakpoint after this part, as Anthropic's `cache_control` has it."""
 
 
+class Citation(Struct):
+    """What a passage of an answer rests on.
+
+    `start`, `end`: characters of the text part it stands on (end exclusive), None where the provider cites the whole
+    part. `quote` is the cited passage of the source. `source` is the index of the request's document, `file_id` or
+    `url` what it is called elsewhere. `raw` is the object as `dialect` wrote it, and goes back to that dialect as it is.
+    """
+
+    url: str | None = None
+    title: str | None = None
+    quote: str | None = None
+    start: int | None = None
+    end: int | None = None
+    source: int | None = None
+    file_id: str | None = None
+    dialect: str = ""
+    raw: Any = None
+
+
 class Text(Struct):
     text: str
     cache: CacheTtl | None = None
-    citations: list[Any] | None = None
-    """Citations in the dialect's own shape; carried to the same dialect, reported as lost elsewhere."""
+    citations: list[Citation] | None = None
     signature: str | None = None
     """Gemini's `thoughtSignature` may sit on a text part."""
 
@@ -62,13 +80,17 @@ class Document(Struct):
 
 
 class ToolCall(Struct):
-    """`arguments` is JSON text, `{}` when the model sent none. `signature` is Gemini's `thoughtSignature`."""
+    """`arguments` is JSON text, `{}` when the model sent none. `signature` is Gemini's `thoughtSignature`.
+
+    A `custom` call (OpenAI's custom tools) has free text instead of JSON.
+    """
 
     id: str
     name: str
     arguments: str = "{}"
     signature: str | None = None
     cache: CacheTtl | None = None
+    custom: bool = False
 
 
 class ToolResult(Struct):
@@ -80,11 +102,16 @@ class ToolResult(Struct):
 
 
 class Thinking(Struct):
-    """A model's reasoning. `signature` must be replayed unchanged; `redacted` is encrypted thinking without text."""
+    """A model's reasoning. `signature` must be replayed unchanged; `redacted` is encrypted thinking without text.
+
+    Signatures say whose they are: `gemini:` and `openai:` stand before Google's and OpenAI's (thinking.py), Anthropic's
+    are bare. `id` is the reasoning item's in OpenAI's Responses dialect, which wants it back with the signature.
+    """
 
     text: str = ""
     signature: str | None = None
     redacted: str | None = None
+    id: str | None = None
 
 
 class Refusal(Struct):
@@ -126,6 +153,13 @@ class ToolChoice(Struct):
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
     names: list[str] | None = None
+
+
+class Voice(Struct):
+    """Spoken output: OpenAI's `audio` field of a chat request."""
+
+    name: str
+    format: str = "wav"
 
 
 class OutputFormat(Struct):
@@ -178,6 +212,15 @@ class Conversation(Struct):
     user: str | None = None
     metadata: dict[str, Any] | None = None
     service_tier: str | None = None
+    modalities: list[str] | None = None
+    """What the answer may consist of: `text`, `audio`, `image`; None: text."""
+    voice: Voice | None = None
+    verbosity: str | None = None
+    store: bool | None = None
+    prompt_cache_key: str | None = None
+    safety_identifier: str | None = None
+    previous: str | None = None
+    """Responses' `previous_response_id`: the turns before these, which somebody else keeps."""
     unknown: dict[str, Any] = field(default_factory=dict)
     dialect: str = ""
     """Whose reader made it (`chat`, `messages`, ...): `unknown` is written back to this dialect only."""
@@ -244,7 +287,7 @@ class TextDelta(Struct):
     text: str
     choice: int = 0
     signature: str | None = None
-    citation: Any = None
+    citation: Citation | None = None
 
 
 class ThinkingDelta(Struct):
@@ -254,6 +297,7 @@ class ThinkingDelta(Struct):
     signature: str | None = None
     redacted: str | None = None
     choice: int = 0
+    id: str | None = None
 
 
 class RefusalDelta(Struct):
@@ -269,11 +313,28 @@ class ToolStarted(Struct):
     name: str
     choice: int = 0
     signature: str | None = None
+    custom: bool = False
 
 
 class ToolDelta(Struct):
     index: int
     arguments: str
+    choice: int = 0
+
+
+class AudioDelta(Struct):
+    """A piece of spoken output: base64 `data`, or its `transcript`. `id` names the sound for later turns."""
+
+    data: str = ""
+    transcript: str = ""
+    id: str | None = None
+    choice: int = 0
+
+
+class MediaDelta(Struct):
+    """A whole image or file inside an answer."""
+
+    part: Image | Audio | Document
     choice: int = 0
 
 
@@ -318,6 +379,8 @@ Event = (
     | RefusalDelta
     | ToolStarted
     | ToolDelta
+    | AudioDelta
+    | MediaDelta
     | OpaqueDelta
     | LogprobsDelta
     | Finished

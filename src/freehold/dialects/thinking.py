@@ -34,7 +34,10 @@ GEMINI_LEVEL = {
 
 GEMINI_TAG = "gemini:"
 """Put before a thought's signature that is Google's: a client may bring it back to a conversation with Anthropic, who
-would refuse it. Signatures without the tag are Anthropic's."""
+would refuse it. Signatures without a tag are Anthropic's."""
+
+OPENAI_TAG = "openai:"
+"""The same before the `encrypted_content` of OpenAI's reasoning items."""
 
 
 def effort_of(reasoning: Reasoning) -> str | None:
