@@ -29,11 +29,12 @@ WINDOW = 60.0
 SLOTS = 4096
 _SLOT = struct.Struct("<16sdd")
 _TIMES = struct.Struct("<dd")
+_TIME = struct.Struct("<d")
 _HEADER = 16
 _SIZE = _HEADER + SLOTS * _SLOT.size
 _MAGIC = b"fhlimit1"
-_EXACT = 1e-9
-"""Seconds within which floating-point sums count as equal."""
+_AHEAD = WINDOW + 1e-9
+"""How far a clock may run ahead, with what floating-point sums may be off by."""
 
 
 class Hold:
@@ -96,37 +97,32 @@ class Limits:
         offset = self._offsets.get(principal.name)
         if offset is None:
             offset = self._offsets[principal.name] = self._slot(principal.name)
-        if self._alone:
-            self._take(principal, tokens, offset)
-        else:
+        if not self._alone:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 16, offset)
-            try:
-                self._take(principal, tokens, offset)
-            finally:
+        try:
+            now = time.monotonic()
+            request_time, token_time = _TIMES.unpack_from(self._map, offset)
+            if requests is not None:
+                request_time = (request_time if request_time > now else now) + WINDOW / requests
+                if request_time - now > _AHEAD:
+                    raise _refused(principal, "requests", requests, request_time - now - WINDOW)
+            if allowance is not None:
+                token_time = (token_time if token_time > now else now) + tokens * WINDOW / allowance
+                if token_time - now > _AHEAD:
+                    raise _refused(principal, "tokens", allowance, token_time - now - WINDOW)
+            _TIMES.pack_into(self._map, offset, request_time, token_time)
+        finally:
+            if not self._alone:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 16, offset)
         return Hold(self, offset, WINDOW / allowance, tokens) if allowance is not None else None
-
-    def _take(self, principal: Principal, tokens: int, offset: int) -> None:
-        requests, allowance = principal.requests_per_minute, principal.tokens_per_minute
-        now = time.monotonic()
-        request_time, token_time = _TIMES.unpack_from(self._map, offset)
-        if requests is not None:
-            request_time = (request_time if request_time > now else now) + WINDOW / requests
-            if (over := request_time - now - WINDOW) > _EXACT:
-                raise _refused(principal, "requests", requests, over)
-        if allowance is not None:
-            token_time = (token_time if token_time > now else now) + tokens * WINDOW / allowance
-            if (over := token_time - now - WINDOW) > _EXACT:
-                raise _refused(principal, "tokens", allowance, over)
-        _TIMES.pack_into(self._map, offset, request_time, token_time)
 
     def move(self, offset: int, seconds: float) -> None:
         """Moves the token clock of a slot: the second half of a hold."""
         if not self._alone:
             fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 16, offset)
         try:
-            request_time, token_time = _TIMES.unpack_from(self._map, offset)
-            _TIMES.pack_into(self._map, offset, request_time, token_time + seconds)
+            clock = _TIME.unpack_from(self._map, offset + 8)[0]
+            _TIME.pack_into(self._map, offset + 8, clock + seconds)
         finally:
             if not self._alone:
                 fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 16, offset)

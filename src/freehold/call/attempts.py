@@ -132,19 +132,22 @@ async def _attempt(
     prepared = operation.prepare(target)
     if target.guard is not None:
         target.guard(prepared.body)
-    if breaker.blocks(loop.time()):
+    now = loop.time()
+    if breaker.tripped and breaker.blocks(now):
         raise NoCandidate(f"{target.name} is resting after repeated failures", retry="other")
     call_id = recorder.begin(target, number)
-    breaker.begin(loop.time())
+    breaker.begin(now)
     answer = Answer(target, number, 0, prepared.losses)
     connection: Connection | None = None
     try:
-        flight.deadline = min(end, loop.time() + target.timeouts.first_byte)
-        connection = target.pool.idle() or await target.pool.acquire(flight)
+        deadline = now + target.timeouts.first_byte
+        flight.deadline = deadline if deadline < end else end
+        connection = target.pool.idle(now) or await target.pool.acquire(flight)
+        body = prepared.body
         connection.send(
             flight,
             b"%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (prepared.head, call_id.encode(), len(prepared.body), prepared.body),
+            % (prepared.head, call_id.encode(), len(body), body),
         )
         if operation.peek.stream:
             await _open_stream(answer, prepared, connection, flight, end)

@@ -124,23 +124,24 @@ class Talk:
         return self._translate(target)
 
     def _pass_through(self, target: Target) -> Prepared:
-        language = self._language
+        client, language, peek, traits = self._client, self._language, self.peek, target.traits
         losses: Losses = []
         body = language.patch_request(
-            self._body, model=target.model, traits=target.traits, stream_usage=target.traits.stream_usage, losses=losses
+            self._body,
+            model=target.model,
+            traits=traits,
+            stream_usage=traits.stream_usage,
+            losses=losses,
+            seen=peek.notes,
         )
-        self._refuse(losses, target)
-        strip = not self.peek.include_usage
-
-        def read(answer: bytes) -> tuple[bytes, Receipt]:
-            return answer, language.read_receipt(answer)
-
+        if losses:
+            self._refuse(losses, target)
         return Prepared(
-            target.head(self._client, self.peek.stream, self._forward),
+            target.head(client, peek.stream, self._forward),
             body,
             losses,
-            read,
-            lambda: language.StreamRelay(strip),
+            _READ_RECEIPT[client],
+            _StreamRelay(language, not peek.include_usage) if peek.stream else _no_stream,
             PROVIDER[target.dialect].read_error,
         )
 
@@ -175,6 +176,30 @@ class Talk:
                 hint="leave it out, ask another model, or set strict: false",
                 param=losses[0],
             )
+
+
+class _StreamRelay:
+    """Makes the relay of a passed-through stream."""
+
+    __slots__ = ("_language", "_strip")
+
+    def __init__(self, language: ModuleType, strip: bool) -> None:
+        self._language = language
+        self._strip = strip
+
+    def __call__(self) -> Relay:
+        relay: Relay = self._language.StreamRelay(self._strip)
+        return relay
+
+
+def _receipt_reader(language: ModuleType) -> Callable[[bytes], tuple[bytes, Receipt]]:
+    def read(answer: bytes) -> tuple[bytes, Receipt]:
+        return answer, language.read_receipt(answer)
+
+    return read
+
+
+_READ_RECEIPT = {name: _receipt_reader(language) for name, language in CLIENT.items()}
 
 
 class Translation:

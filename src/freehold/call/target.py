@@ -38,6 +38,7 @@ class Target:
         "model",
         "name",
         "pool",
+        "said",
         "timeouts",
         "traits",
     )
@@ -65,6 +66,8 @@ class Target:
         self._address = address
         self.guard = guard
         self.callers_fault = callers_fault
+        self.said: dict[str, bytes] = {}
+        """Header lines that name this deployment to clients, by the reason it was chosen for."""
         self._heads: dict[tuple[str, bool], bytes] = {}
 
     def speaks(self, client: str) -> bool:

@@ -37,14 +37,17 @@ class Facts(Struct, gc=False):
         return self.input_tokens + self.output_tokens
 
 
-_NEEDS: dict[tuple[bool, ...], frozenset[str]] = {}
+_NOTHING: frozenset[str] = frozenset()
 
 
 def facts(peek: Peek, kind: str = "chat") -> Facts:
     """`kind` is the operation that is asked for: chat, completions or embeddings."""
-    flags = (peek.tools, peek.schema, peek.images, peek.audio, peek.documents)
-    needs = _NEEDS.get(flags)
-    if needs is None:
-        needs = _NEEDS[flags] = frozenset(name for name, on in zip(_FLAGS, flags, strict=True) if on)
-    output = 0 if kind == "embeddings" else min(MOST_OUTPUT, (peek.max_tokens or ASSUMED_OUTPUT) * peek.n)
+    needs = _NOTHING
+    if peek.tools or peek.schema or peek.images or peek.audio or peek.documents:
+        needs = frozenset(name for name in _FLAGS if getattr(peek, name))
+    output = 0
+    if kind != "embeddings":
+        output = (peek.max_tokens or ASSUMED_OUTPUT) * peek.n
+        if output > MOST_OUTPUT:
+            output = MOST_OUTPUT
     return Facts(peek.model, needs, peek.input_bytes // BYTES_PER_TOKEN + 1, output, peek.stream, kind)

@@ -3,7 +3,7 @@
 `plan` is the one function; the pipeline, `freehold explain` and the `x-freehold-*` headers all show its result.
 """
 
-from freehold.decide.catalog import Catalog, Choice, Deployment
-from freehold.decide.plan import Drop, Plan, plan
+from freehold.decide.catalog import Catalog, Choice, Deployment, Drop, Plan
+from freehold.decide.plan import plan
 
 __all__ = ["Catalog", "Choice", "Deployment", "Drop", "Plan", "plan"]

@@ -32,12 +32,36 @@ class Deployment(Struct, frozen=True):
     strength: float = 0.5
 
 
-class Choice(Struct, frozen=True):
+class Drop(Struct, frozen=True):
+    deployment: str
+    reason: str
+    lasting: bool = True
+    """False: only its state right now stands against it, so asking again later may help."""
+
+
+class Plan(Struct, frozen=True):
+    """`attempts` in the order they are tried; `reason` says in a few words why the first is first."""
+
+    attempts: tuple[Deployment, ...]
+    reason: str
+    dropped: tuple[Drop, ...] = ()
+
+
+REASONS = {"direct": "asked for by name", "alias": "first of its alias", "auto": "the only one eligible"}
+
+
+class Choice(Struct):
     """What a name stands for. `kind` direct: one deployment. alias: in this order. auto: ranked per request."""
 
     kind: str
     members: tuple[Deployment, ...]
     objective: str = "cheapest"
+    alone: Plan | None = None
+    """The plan of a choice of one when nothing stands against it: the same each time, so made once."""
+
+    def __post_init__(self) -> None:
+        if len(self.members) == 1:
+            self.alone = Plan(self.members, REASONS[self.kind])
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]{0,199}")

@@ -5,35 +5,21 @@ Eligibility first, then rank: fallback and retry choose from `attempts` only, so
 
 from collections.abc import Callable
 
-from msgspec import Struct
-
 from freehold.classify.facts import Facts
-from freehold.decide.catalog import Choice, Deployment
+from freehold.decide.catalog import REASONS, Choice, Deployment, Drop, Plan
 
 Health = Callable[[Deployment], str | None]
 """Returns why a deployment cannot be called right now, None when it can."""
 
 
-class Drop(Struct, frozen=True):
-    deployment: str
-    reason: str
-    lasting: bool = True
-    """False: only its state right now stands against it, so asking again later may help."""
-
-
-class Plan(Struct, frozen=True):
-    """`attempts` in the order they are tried; `reason` says in a few words why the first is first."""
-
-    attempts: tuple[Deployment, ...]
-    reason: str
-    dropped: tuple[Drop, ...] = ()
-
-
 def plan(facts: Facts, choice: Choice, health: Health) -> Plan:
     """Decides. An empty `attempts` means that nobody may answer; `dropped` then says why for each."""
+    members = choice.members
+    if choice.alone is not None and cannot(members[0], facts) is None and health(members[0]) is None:
+        return choice.alone
     eligible: list[Deployment] = []
     dropped: list[Drop] = []
-    for deployment in choice.members:
+    for deployment in members:
         reason = cannot(deployment, facts)
         if reason is not None:
             dropped.append(Drop(deployment.name, reason))
@@ -42,7 +28,7 @@ def plan(facts: Facts, choice: Choice, health: Health) -> Plan:
         else:
             eligible.append(deployment)
     if choice.kind != "auto" or len(eligible) < 2:
-        reason = _REASONS[choice.kind] if eligible else "nobody is eligible"
+        reason = REASONS[choice.kind] if eligible else "nobody is eligible"
         if dropped and eligible:
             reason += f", {len(dropped)} dropped"
         return Plan(tuple(eligible), reason, tuple(dropped))
@@ -56,7 +42,6 @@ _UNFIT: dict[str, frozenset[str]] = {
     "embeddings": frozenset(),
 }
 """A model that can do nothing else is no model for the operation. A chat model answers completions by translation."""
-_REASONS = {"direct": "asked for by name", "alias": "first of its alias", "auto": "the only one eligible"}
 
 
 def cannot(deployment: Deployment, facts: Facts) -> str | None:

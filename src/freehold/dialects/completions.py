@@ -164,6 +164,7 @@ def patch_request(
     traits: Traits = PLAIN,
     stream_usage: bool = False,
     losses: Losses | None = None,
+    seen: object = None,
 ) -> bytes:
     """As chat.patch_request; the limit is `max_tokens` on every host of this dialect."""
     fields = decode_request(_FIELDS, body)

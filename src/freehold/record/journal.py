@@ -82,6 +82,8 @@ class Journal:
         self._fd = -1
         self._map: mmap.mmap | None = None
         self._mapped = 0
+        self._room = 0
+        """Where the next call of `_make_room` is due."""
         self._offset = 0
         self.path = directory
         try:
@@ -99,23 +101,29 @@ class Journal:
             payload = self._encode(entry)
         except (ValueError, TypeError, OverflowError) as error:
             raise JournalError(f"The journal cannot encode this {type(entry).__name__}: {error}.") from error
-        size = len(payload) + 8
-        if size > _FRAME_MAX:
-            raise JournalError(f"A journal entry of {size - 8} bytes is over the limit of {MAX_PAYLOAD}.")
-        if self._offset + size > self._limit or self._fd < 0:
-            self._rotate()
+        size = len(payload)
+        if self._offset + 8 + size > self._room or size > MAX_PAYLOAD:
+            self._make_room(size)
         offset = self._offset
-        end = offset + size
-        if end > self._mapped:
-            self._grow(end)
+        start = offset + 8
         memory = self._map
         if memory is None:
             raise JournalError("The journal is closed.")
-        memory[offset + 8 : end] = payload
-        _HEADER.pack_into(memory, offset, size - 8, crc32(payload, offset))
-        self._offset = end
+        memory[start : start + size] = payload
+        _HEADER.pack_into(memory, offset, size, crc32(payload, offset))
+        self._offset = start + size
         if self._fsync:
             self._flush()
+
+    def _make_room(self, size: int) -> None:
+        """For a payload of `size` bytes: a larger mapping, or a new segment. Raises `JournalError`."""
+        if size > MAX_PAYLOAD:
+            raise JournalError(f"A journal entry of {size} bytes is over the limit of {MAX_PAYLOAD}.")
+        if self._offset + 8 + size > self._limit or self._fd < 0:
+            self._rotate()
+        if self._offset + 8 + size > self._mapped:
+            self._grow(self._offset + 8 + size)
+        self._room = min(self._mapped, self._limit)
 
     def close(self) -> None:
         """Ends the incarnation: to the ledger the writer is dead from now on."""
@@ -125,6 +133,7 @@ class Journal:
 
     def _release(self) -> None:
         """Lets go of the segment: unmapped, cut to what was written, unlocked."""
+        self._room = 0
         if self._map is not None:
             self._map.close()
             self._map = None

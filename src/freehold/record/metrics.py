@@ -151,10 +151,13 @@ class Metrics:
             histogram.counts[bisect_left(SECONDS, first_us)] += 1
             histogram.total += first_us
         if usage is not None:
-            series.input += usage.input
-            series.cached += usage.cache_read
+            series.input += usage.uncached + usage.cache_write_5m + usage.cache_write_1h
             series.output += usage.output
-            series.reasoning += usage.reasoning
+            if usage.cache_read:
+                series.input += usage.cache_read
+                series.cached += usage.cache_read
+            if usage.reasoning:
+                series.reasoning += usage.reasoning
 
     def _new(self, labels: RequestLabels) -> Series:
         requests = self._counted.requests

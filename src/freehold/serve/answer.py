@@ -11,50 +11,47 @@ from freehold.call.attempts import Answer
 from freehold.call.operation import ERRORS, Translation, stream_failure
 from freehold.call.transport import Flight
 from freehold.errors import FreeholdError, InternalError, UpstreamBroken
+from freehold.serve.exchange import Exchange
 from freehold.serve.recorder import RequestRecorder
-from freehold.serve.snapshot import Snapshot
-
-Header = tuple[bytes, bytes]
-
-_JSON: Header = (b"content-type", b"application/json")
-_STREAM: list[Header] = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
 
 
-async def send_whole(snapshot: Snapshot, body: bytes, headers: list[Header], status: int = 200) -> None:
-    send = snapshot.send
-    start = [_JSON, (b"content-length", b"%d" % len(body)), (b"x-request-id", snapshot.request_id.encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
+def send_whole(exchange: Exchange, body: bytes, lines: bytes = b"", status: int = 200) -> None:
+    """Answers with JSON; `lines` are further header lines."""
+    identity = exchange.request_id.encode()
+    exchange.answer(status, b"content-type: application/json\r\nx-request-id: %b\r\n%b" % (identity, lines), body)
 
 
-async def send_error(snapshot: Snapshot, client: str, error: FreeholdError) -> None:
+def send_error(exchange: Exchange, client: str, error: FreeholdError) -> None:
     """Answers with `error` in the client's dialect."""
-    body = ERRORS[client].write_error(error, snapshot.request_id)
-    headers: list[Header] = []
+    body = ERRORS[client].write_error(error, exchange.request_id)
+    lines = b""
     if client == "messages":
-        headers.append((b"request-id", snapshot.request_id.encode()))
+        lines += b"request-id: %b\r\n" % exchange.request_id.encode()
     if error.retry_after is not None:
-        headers.append((b"retry-after", b"%d" % max(1, round(error.retry_after + 0.49))))
-    await send_whole(snapshot, body, headers, error.status)
+        lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after + 0.49))
+    if error.status == 405:
+        lines += b"allow: POST\r\n"
+    send_whole(exchange, body, lines, error.status)
+
+
+_STREAM = (
+    b"content-type: text/event-stream; charset=utf-8\r\n"
+    b"cache-control: no-cache\r\n"
+    b"x-accel-buffering: no\r\n"
+    b"x-request-id: %b\r\n%b"
+)
 
 
 async def send_stream(
-    snapshot: Snapshot, client: str, answer: Answer, flight: Flight, recorder: RequestRecorder
+    exchange: Exchange, client: str, answer: Answer, flight: Flight, recorder: RequestRecorder
 ) -> None:
     """Relays the rest of a stream whose first bytes are in `answer`. Never raises once the status line is out."""
-    send = snapshot.send
     recorder.first()
-    headers = [*_STREAM, (b"x-request-id", snapshot.request_id.encode()), *recorder.headers(answer)]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    if answer.first:
-        await send({"type": "http.response.body", "body": answer.first, "more_body": True})
+    exchange.begin(200, _STREAM % (exchange.request_id.encode(), recorder.lines(answer)))
+    exchange.write(answer.first)
     failure: FreeholdError | None
     try:
-        tail = await _pump(snapshot, answer, flight)
+        tail = await _pump(exchange, answer, flight)
         failure = _verdict(answer)
     except FreeholdError as error:
         tail, failure = _broken_off(answer, error)
@@ -68,13 +65,13 @@ async def send_stream(
         if failure.status == 499:
             return
         if answer.relay is None or answer.relay.failed is None or isinstance(answer.relay, Translation):
-            tail += stream_failure(client, failure, snapshot.request_id, answer.target.name)
-    await send({"type": "http.response.body", "body": tail})
+            tail += stream_failure(client, failure, exchange.request_id, answer.target.name)
+    exchange.end(tail)
 
 
-async def _pump(snapshot: Snapshot, answer: Answer, flight: Flight) -> bytes:
+async def _pump(exchange: Exchange, answer: Answer, flight: Flight) -> bytes:
     """Moves chunks until the upstream's end; returns the last bytes, which have not been sent."""
-    send, relay, connection = snapshot.send, answer.relay, answer.connection
+    write, relay, connection = exchange.write, answer.relay, answer.connection
     if relay is None or connection is None:
         return b""
     now = asyncio.get_running_loop().time
@@ -87,7 +84,9 @@ async def _pump(snapshot: Snapshot, answer: Answer, flight: Flight) -> bytes:
         flight.deadline = min(end, now() + idle)
         data = relay.feed(chunk)
         if data:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+            write(data)
+            if exchange.blocked:
+                await exchange.drain()
     return relay.close() if relay.failed is None else b""
 
 

@@ -1,7 +1,7 @@
-"""The ASGI application: paths to endpoints, and the last place where an error becomes an answer.
+"""The application: paths to endpoints, and the last place where an error becomes an answer.
 
 The paths that models answer are one dictionary look-up; everything else goes to the control application (control.py).
-Paths come from the ASGI scope, never from a URL that a Host header could have shaped.
+Paths come from the request line, never from a URL that a Host header could have shaped.
 """
 
 import asyncio
@@ -9,11 +9,12 @@ import sys
 import traceback
 
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed
+from freehold.serve import asgi
 from freehold.serve.answer import send_error
 from freehold.serve.control import Control
+from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
 from freehold.serve.pipeline import Endpoint, respond
-from freehold.serve.snapshot import Receive, Scope, Send, Snapshot, new_request_id
 
 _ENDPOINTS = {
     "/chat/completions": Endpoint("chat", "talk"),
@@ -34,38 +35,35 @@ class App:
         self.draining = False
         self._control = Control(self)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        endpoint = PATHS.get(scope["path"])
-        if endpoint is None:
-            await self._control(scope, receive, send)
-            return
+    async def __call__(self, exchange: Exchange) -> None:
         gateway = self.gateway
-        snapshot = Snapshot(scope, receive, send, new_request_id(), gateway.now())
+        endpoint = PATHS.get(exchange.path)
         try:
-            if scope["method"] != "POST":
-                raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}")
-            await respond(gateway, endpoint, snapshot)
+            if endpoint is None:
+                await asgi.run(self._control, exchange, gateway.max_body)
+            elif exchange.method != "POST":
+                raise MethodNotAllowed(f"{exchange.path} takes POST, not {exchange.method}")
+            else:
+                await respond(gateway, endpoint, exchange)
         except FreeholdError as error:
-            await self._fail(snapshot, endpoint, error)
+            self._fail(exchange, endpoint, error)
         except asyncio.CancelledError:
             stopped = InternalError("this gateway was stopped", hint="send it again", status=503, code="shutdown")
-            await self._fail(snapshot, endpoint, stopped)
+            self._fail(exchange, endpoint, stopped)
         except Exception as error:
-            report(error, snapshot.request_id)
-            await self._fail(
-                snapshot,
-                endpoint,
-                InternalError(
-                    "this gateway failed on the request", hint="its log has the details under this request id"
-                ),
+            report(error, exchange.request_id)
+            failed = InternalError(
+                "this gateway failed on the request", hint="its log has the details under this request id"
             )
+            self._fail(exchange, endpoint, failed)
 
-    async def _fail(self, snapshot: Snapshot, endpoint: Endpoint, error: FreeholdError) -> None:
-        self.gateway.metrics.observe(("unknown", "unknown", endpoint.client, str(error.status)), 0, 0, 0, None)
-        if error.status != 499:
-            await send_error(snapshot, endpoint.client, error)
+    def _fail(self, exchange: Exchange, endpoint: Endpoint | None, error: FreeholdError) -> None:
+        client = endpoint.client if endpoint is not None else "chat"
+        self.gateway.metrics.observe(("unknown", "unknown", client, str(error.status)), 0, 0, 0, None)
+        if exchange.begun:
+            exchange.abort()
+        elif error.status != 499:
+            send_error(exchange, client, error)
 
 
 def report(error: BaseException, request_id: str) -> None:

@@ -20,7 +20,7 @@ from freehold import __version__
 from freehold.admit.keys import Principal
 from freehold.dialects import chat, messages
 from freehold.errors import FreeholdError, MethodNotAllowed, NotFound, Unauthorized
-from freehold.serve.snapshot import new_request_id
+from freehold.serve.exchange import new_request_id
 
 if TYPE_CHECKING:
     from freehold.serve.app import App

@@ -1,53 +1,36 @@
-"""The requests in the air of one worker: their deadlines, and what happens when a client leaves.
+"""The requests in the air of one worker: how many there may be, and their deadlines (see Ticker).
 
-Most answers are over before anybody could leave, so listening for it starts only after a moment (see Ticker): then one
-task per flight waits for ASGI's `http.disconnect` and cuts the upstream off.
+A client that leaves cuts its upstream off at once: the end of its connection aborts the flight (Exchange.leave).
 """
-
-import asyncio
 
 from freehold.call.transport import Flight
 from freehold.call.transport.ticker import Ticker
-from freehold.errors import ClientGone, EngineError
-from freehold.serve.snapshot import Snapshot
+from freehold.errors import EngineError
+from freehold.serve.exchange import Exchange
 
 
 class Flights:
     def __init__(self, limit: int) -> None:
-        self._ticker = Ticker(self._watch)
-        self._snapshots: dict[Flight, Snapshot] = {}
-        self._watchers: set[asyncio.Task[None]] = set()
+        self._ticker = Ticker()
         self.limit = limit
 
     def __len__(self) -> int:
-        return len(self._snapshots)
+        return len(self._ticker.flights)
 
-    def begin(self, flight: Flight, snapshot: Snapshot) -> None:
+    def begin(self, flight: Flight, exchange: Exchange) -> None:
         """Raises EngineError (503) when the worker has as much to do as it may."""
-        if len(self._snapshots) >= self.limit:
+        if len(self._ticker.flights) >= self.limit:
             raise EngineError(
                 f"this gateway works on {self.limit} requests already",
                 hint="try again in a moment, or raise server.max_inflight or server.workers",
                 code="gateway_full",
                 retry_after=1.0,
             )
-        self._snapshots[flight] = snapshot
+        exchange.flight = flight
         self._ticker.add(flight)
+        if exchange.disconnected:
+            exchange.leave()
 
-    def end(self, flight: Flight) -> None:
-        self._snapshots.pop(flight, None)
+    def end(self, flight: Flight, exchange: Exchange) -> None:
+        exchange.flight = None
         self._ticker.flights.discard(flight)
-
-    def _watch(self, flight: Flight) -> None:
-        snapshot = self._snapshots.get(flight)
-        if snapshot is not None:
-            task = asyncio.get_running_loop().create_task(self._listen(flight, snapshot))
-            self._watchers.add(task)
-            task.add_done_callback(self._watchers.discard)
-
-    async def _listen(self, flight: Flight, snapshot: Snapshot) -> None:
-        message = await snapshot.receive()
-        while message["type"] != "http.disconnect":
-            message = await snapshot.receive()
-        if flight in self._snapshots:
-            flight.abort(ClientGone("the client left before the answer was complete"))

@@ -28,9 +28,9 @@ from freehold.own.guard import callers_fault, guard
 from freehold.record.journal import Journal
 from freehold.record.metrics import Metrics
 from freehold.serve.catalog import OWN, build_catalog
+from freehold.serve.exchange import Exchange
 from freehold.serve.flights import Flights
 from freehold.serve.published import Engine, Engines, Local, Published, Rates, stamp
-from freehold.serve.snapshot import Snapshot
 
 ENGINE_CONNECTIONS = 128
 ENGINE_IDLE = 4.0
@@ -113,6 +113,7 @@ class Gateway:
         self.flights.limit = self.config.server.max_inflight
         self.max_body = self.config.server.max_body_mb * 1024 * 1024
         self.strict = self.config.strict
+        self._patience = (self.config.retries, self.config.timeouts.total)
         self.keyring = Keyring([*self.config.keys, *read_keys(keys_file())])
         self.endpoints = resolve(self.config, os.environ, local=shared.local.addresses)
         self.catalog: Catalog = build_catalog(
@@ -164,21 +165,32 @@ class Gateway:
 
     def health(self, deployment: Deployment) -> str | None:
         """Why a deployment cannot be called right now, None when it can."""
+        target = self._targets.get(deployment.name)
+        if target is None:
+            absent = self._absent(deployment)
+            if absent is not None:
+                return absent
+            breaker = self.shared.breakers.get(deployment.name)
+        else:
+            breaker = target.breaker
+        if breaker is not None and breaker.tripped and (seconds := breaker.blocks(self.now())):
+            return f"resting {math.ceil(seconds)} s after repeated failures"
+        return None
+
+    def _absent(self, deployment: Deployment) -> str | None:
+        """Why there is nothing to be called. When that changes the gateway is replaced, so a target once made stays."""
         if deployment.provider == OWN:
             engine = self.shared.engines.get(deployment.model)
             if engine is None:
                 return "its engine has not been started yet"
             if not engine.ready:
                 return f"its engine is {engine.state}" + (f": {engine.error}" if engine.error else "")
-        else:
-            endpoint = self.endpoints.get(deployment.provider)
-            if endpoint is None:
-                return "its provider is not configured any more"
-            if endpoint.unavailable is not None:
-                return f"{endpoint.unavailable} ({endpoint.fix})"
-        breaker = self.shared.breakers.get(deployment.name)
-        if breaker is not None and (seconds := breaker.blocks(self.now())):
-            return f"resting {math.ceil(seconds)} s after repeated failures"
+            return None
+        endpoint = self.endpoints.get(deployment.provider)
+        if endpoint is None:
+            return "its provider is not configured any more"
+        if endpoint.unavailable is not None:
+            return f"{endpoint.unavailable} ({endpoint.fix})"
         return None
 
     def soonest(self, names: Iterable[str]) -> float:
@@ -189,23 +201,25 @@ class Gateway:
     def can_count(self, deployment: Deployment) -> bool:
         return deployment.dialect in ("messages", "gemini") and self.target(deployment).counts()
 
-    def retries_for(self, snapshot: Snapshot) -> int:
-        """None of ours where the client's SDK is already repeating: they would multiply."""
-        count = snapshot.headers.get(b"x-stainless-retry-count", b"0")
-        return self.config.retries if count == b"0" else 0
+    def patience(self, exchange: Exchange) -> tuple[int, float]:
+        """Retries of ours, and seconds for all attempts together.
 
-    def total_for(self, snapshot: Snapshot) -> float:
-        """The client's own patience, where it names one, can only shorten ours."""
-        total = self.config.timeouts.total
-        value = snapshot.headers.get(b"x-stainless-read-timeout") or snapshot.headers.get(b"x-stainless-timeout")
+        No retries where the client's SDK is already repeating: they would multiply. Its own timeout, where it names
+        one, can only shorten ours.
+        """
+        headers = exchange.headers
+        retries, total = self._patience
+        if headers.get(b"x-stainless-retry-count", b"0") != b"0":
+            retries = 0
+        value = headers.get(b"x-stainless-read-timeout") or headers.get(b"x-stainless-timeout")
         if value is not None:
             try:
                 seconds = float(value)
             except ValueError:
-                return total
+                return retries, total
             if 0 < seconds < total:
-                return seconds
-        return total
+                total = seconds
+        return retries, total
 
     def nearest(self, names: list[str], name: str) -> str | None:
         close = difflib.get_close_matches(name[:200], names, 1, 0.6)

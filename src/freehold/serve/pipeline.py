@@ -1,6 +1,6 @@
 """The way of a request. Read this first: the steps in order, nothing else.
 
-serve      the raw request (Snapshot)
+serve      the raw request (Exchange)
 admit      whose key, may it ask for this model, is it within its limits: a hold on the worst case
 classify   facts: what it needs, how big it is, how hard it looks
 decide     facts + configuration -> Plan: attempts in order, and who was dropped, with reasons
@@ -22,9 +22,9 @@ from freehold.dialects.conversation import Text
 from freehold.dialects.peek import Peek
 from freehold.errors import NoCandidate, NotFound
 from freehold.serve.answer import send_stream, send_whole
+from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
 from freehold.serve.recorder import RequestRecorder
-from freehold.serve.snapshot import Snapshot
 
 
 class Endpoint(NamedTuple):
@@ -37,10 +37,10 @@ class Endpoint(NamedTuple):
     """What it asks a model for: chat, completions or embeddings."""
 
 
-async def respond(gateway: Gateway, endpoint: Endpoint, snapshot: Snapshot) -> None:
+async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> None:
     """Answers one request, whole or streamed. Raises FreeholdError as long as nothing has been sent."""
-    principal = gateway.keyring.authenticate(snapshot.headers)
-    body = await snapshot.read(gateway.max_body)
+    principal = gateway.keyring.authenticate(exchange.headers)
+    body = await exchange.read(gateway.max_body)
 
     peek = _peek(endpoint, body)
     check_model(principal, peek.model)
@@ -49,36 +49,37 @@ async def respond(gateway: Gateway, endpoint: Endpoint, snapshot: Snapshot) -> N
         raise _unknown_model(gateway, principal, peek.model)
 
     known = facts(peek, endpoint.kind)
-    operation = _operation(gateway, endpoint, snapshot, peek)
+    operation = _operation(gateway, endpoint, exchange, peek)
     if choice.kind == "auto" and isinstance(operation, Talk):
         _estimate_difficulty(known, operation)
     decision = decide(gateway, known, choice)
     gateway.metrics.decision(choice.kind)
 
     if isinstance(operation, Count) and not gateway.can_count(decision.attempts[0]):
-        await send_whole(snapshot, messages.write_count(messages.estimate_tokens(body)), [])
+        send_whole(exchange, messages.write_count(messages.estimate_tokens(body)))
         return
 
     hold = gateway.limits.take(principal, known.held)
-    flight = Flight(snapshot.started)
-    recorder = RequestRecorder(gateway, endpoint.client, snapshot, principal, known, decision, hold)
-    gateway.flights.begin(flight, snapshot)
+    retries, total = gateway.patience(exchange)
+    flight = Flight(exchange.started)
+    recorder = RequestRecorder(gateway, endpoint.client, exchange, principal, known, decision, hold)
+    gateway.flights.begin(flight, exchange)
     try:
         answer = await call(
             [gateway.target(deployment) for deployment in decision.attempts],
             operation,
             flight,
             recorder,
-            retries=gateway.retries_for(snapshot),
-            total=gateway.total_for(snapshot),
+            retries=retries,
+            total=total,
         )
         if answer.relay is None:
             recorder.finish(answer)
-            await send_whole(snapshot, answer.body, recorder.headers(answer))
+            send_whole(exchange, answer.body, recorder.lines(answer))
         else:
-            await send_stream(snapshot, endpoint.client, answer, flight, recorder)
+            await send_stream(exchange, endpoint.client, answer, flight, recorder)
     finally:
-        gateway.flights.end(flight)
+        gateway.flights.end(flight, exchange)
         recorder.close()
 
 
@@ -109,15 +110,15 @@ def _peek(endpoint: Endpoint, body: bytes) -> Peek:
     return peeked
 
 
-def _operation(gateway: Gateway, endpoint: Endpoint, snapshot: Snapshot, peek: Peek) -> Operation:
+def _operation(gateway: Gateway, endpoint: Endpoint, exchange: Exchange, peek: Peek) -> Operation:
     if endpoint.operation == "embed":
-        return Embed(snapshot.body, peek)
+        return Embed(exchange.body, peek)
     if endpoint.operation == "count":
-        return Count(snapshot.body, peek)
+        return Count(exchange.body, peek)
     forward = None
     if endpoint.client == "messages":
-        forward = [(name, snapshot.headers[name]) for name in _FORWARDED if name in snapshot.headers]
-    return Talk(endpoint.client, snapshot.body, peek, forward=forward, strict=gateway.strict)
+        forward = [(name, exchange.headers[name]) for name in _FORWARDED if name in exchange.headers]
+    return Talk(endpoint.client, exchange.body, peek, forward=forward, strict=gateway.strict)
 
 
 _FORWARDED = (b"anthropic-beta", b"anthropic-version")

@@ -13,8 +13,8 @@ from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError
 from freehold.record.entries import Intent, Settlement
+from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway
-from freehold.serve.snapshot import Snapshot
 
 BYTES_PER_TOKEN = 4
 _NOTHING = Usage()
@@ -30,12 +30,12 @@ class RequestRecorder:
         "_call",
         "_decision",
         "_endpoint",
+        "_exchange",
         "_first",
         "_gateway",
         "_hold",
         "_known",
         "_principal",
-        "_snapshot",
         "_target",
         "_upstream",
         "_used",
@@ -45,7 +45,7 @@ class RequestRecorder:
         self,
         gateway: Gateway,
         client: str,
-        snapshot: Snapshot,
+        exchange: Exchange,
         principal: Principal,
         known: Facts,
         decision: Plan,
@@ -53,7 +53,7 @@ class RequestRecorder:
     ) -> None:
         self._gateway = gateway
         self._endpoint = client
-        self._snapshot = snapshot
+        self._exchange = exchange
         self._principal = principal
         self._known = known
         self._decision = decision
@@ -67,15 +67,15 @@ class RequestRecorder:
 
     def begin(self, target: Target, attempt: int) -> str:
         """Writes the intent and returns the call's id. Raises when it cannot be written: then nothing may be called."""
-        self._call = call = f"{self._snapshot.request_id}-{attempt}"
+        request_id = self._exchange.request_id
+        self._call = call = f"{request_id}-{attempt}"
         self._target = target
-        known = self._known
+        known, gateway, deployment = self._known, self._gateway, target.deployment
         now = time.time_ns()
-        deployment = target.deployment
-        self._gateway.journal.append(
+        gateway.journal.append(
             Intent(
                 call,
-                self._snapshot.request_id,
+                request_id,
                 now,
                 attempt,
                 self._principal.name,
@@ -86,8 +86,8 @@ class RequestRecorder:
                 self._endpoint,
                 deployment.owned,
                 known.stream,
-                known.held,
-                self._gateway.version,
+                known.input_tokens + known.output_tokens,
+                gateway.version,
                 self._decision.reason if attempt == 1 else "fallback",
             )
         )
@@ -101,19 +101,21 @@ class RequestRecorder:
 
     def end(self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None) -> None:
         """Writes the settlement of the attempt that `begin` started."""
-        if not self._call:
+        call, target = self._call, self._target
+        if not call or target is None:
             return
         used = usage or _NOTHING
         total = (time.time_ns() - self._began) // 1000
+        cached, written, written_1h = used.cache_read, used.cache_write_5m, used.cache_write_1h
         self._gateway.journal.append(
             Settlement(
-                self._call,
+                call,
                 outcome,
                 status,
                 used.uncached,
-                used.cache_read,
-                used.cache_write_5m,
-                used.cache_write_1h,
+                cached,
+                written,
+                written_1h,
                 used.output,
                 used.reasoning,
                 used.audio_input,
@@ -128,51 +130,51 @@ class RequestRecorder:
         )
         self._call = ""
         self._upstream += total
-        self._used += used.input + used.output
-        if self._target is not None:
-            self._gateway.metrics.attempt(self._target.name, outcome)
+        self._used += used.uncached + cached + written + written_1h + used.output
+        self._gateway.metrics.attempt(target.name, outcome)
 
     def finish(self, answer: Answer, failure: FreeholdError | None = None) -> None:
         """Settles the attempt that answered, from the provider's own count or, where it gave none, our estimate."""
         relay = answer.relay
-        if relay is None:
-            receipt = answer.receipt
-            usage = receipt.usage if receipt else None
-            size = len(answer.body)
-        else:
-            receipt = Receipt(relay.id, relay.model, relay.usage, None, None)
-            usage = relay.usage
-            size = relay.output_bytes
-        if usage is None and (failure is None or size):
-            output = 0 if self._endpoint == "embeddings" else size // BYTES_PER_TOKEN
-            usage = Usage(uncached=self._known.input_tokens, output=output, estimated=True)
+        receipt = answer.receipt if relay is None else Receipt(relay.id, relay.model, relay.usage, None, None)
+        usage = receipt.usage if receipt else None
+        if usage is None:
+            size = len(answer.body) if relay is None else relay.output_bytes
+            if failure is None or size:
+                output = 0 if self._endpoint == "embeddings" else size // BYTES_PER_TOKEN
+                usage = Usage(uncached=self._known.input_tokens, output=output, estimated=True)
         if failure is None:
+            status = "200"
             self.end("ok", answer.status, usage, "", receipt)
         else:
+            status = str(failure.status)
             outcome = "cancelled" if failure.status == 499 else "failed"
             self.end(outcome, answer.status, usage, failure.code, receipt)
         gateway, deployment = self._gateway, answer.target.deployment
-        status = "200" if failure is None else str(failure.status)
         gateway.metrics.observe(
             (deployment.name, deployment.provider, self._endpoint, status),
-            int((gateway.now() - self._snapshot.started) * 1e6),
+            int((gateway.now() - self._exchange.started) * 1e6),
             self._upstream,
             self._first,
             usage,
         )
 
-    def headers(self, answer: Answer) -> list[tuple[bytes, bytes]]:
-        """Who answered, why, and what was lost on the way."""
-        headers = [
-            (b"x-freehold-deployment", answer.target.name.encode("ascii", "replace")),
-            (b"x-freehold-reason", self._decision.reason.encode("ascii", "replace")),
-        ]
+    def lines(self, answer: Answer) -> bytes:
+        """Header lines: who answered, why, and what was lost on the way."""
+        target, reason = answer.target, self._decision.reason
+        lines = target.said.get(reason)
+        if lines is None:
+            if len(target.said) > 100:
+                target.said.clear()
+            lines = target.said[reason] = line(b"x-freehold-deployment", target.name.encode("ascii", "replace")) + line(
+                b"x-freehold-reason", reason.encode("ascii", "replace")
+            )
         if answer.attempts > 1:
-            headers.append((b"x-freehold-attempts", b"%d" % answer.attempts))
+            lines += b"x-freehold-attempts: %d\r\n" % answer.attempts
         if answer.losses:
             lost = ", ".join(dict.fromkeys(answer.losses))
-            headers.append((b"x-freehold-lost", _UNPRINTABLE.sub("?", lost[:2000]).encode()))
-        return headers
+            lines += line(b"x-freehold-lost", _UNPRINTABLE.sub("?", lost[:2000]).encode())
+        return lines
 
     def close(self) -> None:
         """Settles what is still open; safe to call after everything went well."""

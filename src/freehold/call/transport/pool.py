@@ -52,8 +52,14 @@ class Pool:
         limit: int,
         idle_seconds: float = IDLE_SECONDS,
         context: ssl.SSLContext | None = None,
+        address: str | None = None,
     ) -> None:
+        """`address` is the IP address to connect to where the name must not be resolved here (call/fetch_url.py).
+
+        The certificate is checked against the origin's name all the same.
+        """
         self.origin = origin
+        self._address = address
         self._idle_seconds = idle_seconds
         self._connect_timeout = connect_timeout
         self._limit = limit
@@ -70,10 +76,10 @@ class Pool:
         """Connections with an exchange in flight, or being opened."""
         return len(self._all) - len(self._idle) + self._opening
 
-    def idle(self) -> Connection | None:
-        """Returns a connection that waits for work, the most recently used one, or None."""
+    def idle(self, now: float) -> Connection | None:
+        """Returns a connection that waits for work, the most recently used one, or None. `now` is loop time."""
         idle = self._idle
-        if idle and self._loop is not None and self._loop.time() - idle[-1].idle_since < self._idle_seconds:
+        if idle and now - idle[-1].idle_since < self._idle_seconds:
             return idle.pop()
         return None
 
@@ -83,7 +89,7 @@ class Pool:
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
         while True:
-            connection = self.idle()
+            connection = self.idle(loop.time())
             if connection is not None:
                 return connection
             for stale in list(self._idle):
@@ -140,7 +146,11 @@ class Pool:
         origin = self.origin
         async with asyncio.timeout(self._connect_timeout):
             _, connection = await loop.create_connection(
-                lambda: Connection(self, loop), origin.host, origin.port, ssl=self._tls() if origin.tls else None
+                lambda: Connection(self, loop),
+                self._address or origin.host,
+                origin.port,
+                ssl=self._tls() if origin.tls else None,
+                server_hostname=origin.host if origin.tls else None,
             )
         return connection
 

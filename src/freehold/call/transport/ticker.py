@@ -1,26 +1,22 @@
-"""One clock for all flights of a worker: deadlines, and the moment to start listening for the client's leaving.
+"""One clock for the deadlines of all flights of a worker.
 
 A timer per request would cost more than the rest of the transport. Every `INTERVAL` the ticker looks at each flight
 once; with no flights it sleeps.
 """
 
 import asyncio
-from collections.abc import Callable
 
 from freehold.call.transport.wire import Flight
 from freehold.errors import UpstreamTimeout
 
 INTERVAL = 0.02
-WATCH_AFTER = 0.02
 
 
 class Ticker:
     """Holds the flights in the air; must be used from one event loop."""
 
-    def __init__(self, watch: Callable[[Flight], None]) -> None:
-        """`watch` is called once for each flight that has lasted `WATCH_AFTER` seconds."""
+    def __init__(self) -> None:
         self.flights: set[Flight] = set()
-        self._watch = watch
         self._running = False
 
     def add(self, flight: Flight) -> None:
@@ -36,9 +32,6 @@ class Ticker:
             if now >= flight.deadline:
                 flight.deadline = float("inf")
                 flight.abort(UpstreamTimeout("the provider was silent for longer than the configured timeout"))
-            elif not flight.watched and now - flight.started >= WATCH_AFTER:
-                flight.watched = True
-                self._watch(flight)
         if self.flights:
             loop.call_later(INTERVAL, self._tick)
         else:

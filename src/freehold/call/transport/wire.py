@@ -30,7 +30,7 @@ MAX_HEADERS = 200
 class Flight:
     """One request on its way: what may interrupt it, and when."""
 
-    __slots__ = ("connection", "deadline", "failure", "started", "waiter", "watched")
+    __slots__ = ("connection", "deadline", "failure", "started", "waiter")
 
     def __init__(self, started: float) -> None:
         self.started = started
@@ -39,8 +39,6 @@ class Flight:
         self.waiter: asyncio.Future[None] | None = None
         self.failure: FreeholdError | None = None
         self.connection: Connection | None = None
-        self.watched = False
-        """Whether somebody listens for the client's leaving."""
 
     def abort(self, error: FreeholdError) -> None:
         """Ends the flight: what its task waits for, now or next, raises `error`; the upstream is cut off."""
@@ -314,17 +312,16 @@ class Connection(asyncio.Protocol):
         if self.complete:
             self._surplus = True
             self.keep_alive = False
+            self._headers = []
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        headers = self._headers
-        if len(headers) >= MAX_HEADERS:
-            raise ValueError(f"more than {MAX_HEADERS} header lines")
-        if not self._surplus:
-            headers.append((name, value))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         if self._surplus:
             return
+        if len(self._headers) > MAX_HEADERS:
+            raise ValueError(f"more than {MAX_HEADERS} header lines")
         status = self._parser.get_status_code() if self._parser else 0
         if 100 <= status < 200:
             self._headers = []

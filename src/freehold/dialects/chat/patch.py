@@ -1,17 +1,21 @@
 """Changes in a chat request only what must change, for a provider that speaks the same dialect.
 
 Top-level fields are held as raw JSON, so unknown fields and the bytes of every untouched value survive; a request that
-fits as it is comes back as the same object. What the traits of a model forbid is left out and reported; a field that
+fits as it is comes back as the same object. Where only the name of the model must change, as in most requests, the body
+is not even decoded again (`_rename`). What the traits of a model forbid is left out and reported; a field that
 merely has another name (`max_tokens`, the `developer` role) is renamed, which loses nothing and is not reported.
 """
 
+import functools
+import re
 from typing import Any
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from freehold.dialects.chat.compose import SAMPLING_DEFAULTS, add_instruction, schema_in_words
 from freehold.dialects.chat.compose_messages import report, write_tool_id
+from freehold.dialects.chat.peek import Seen
 from freehold.dialects.chat.settings import read_settings
 from freehold.dialects.conversation import Conversation, Losses
 from freehold.dialects.traits import PLAIN, Traits
@@ -36,11 +40,17 @@ def patch_request(
     traits: Traits = PLAIN,
     stream_usage: bool = False,
     losses: Losses | None = None,
+    seen: object = None,
 ) -> bytes:
     """Returns `body` itself where nothing needs to change. Raises BadRequest when it is no JSON object.
 
-    `stream_usage`: ask a streamed answer for its usage, if the host understands that.
+    `stream_usage`: ask a streamed answer for its usage, if the host understands that. `seen` is what `peek` left in
+    `Peek.notes` for this body.
     """
+    if type(seen) is Seen and _fits(seen, body, traits, stream_usage):
+        renamed = _rename(seen, body, model, traits)
+        if renamed is not None:
+            return renamed
     fields = decode_request(_FIELDS, body)
     lost: Losses = [] if losses is None else losses
     changed = patch_model(fields, model)
@@ -51,6 +61,59 @@ def patch_request(
     changed |= _patch_format(fields, traits, lost)
     changed |= _patch_messages(fields, body, traits)
     return _ENCODER.encode(fields) if changed else body
+
+
+def _fits(seen: Seen, body: bytes, traits: Traits, stream_usage: bool) -> bool:
+    """Whether nothing but the names of the model and of the token limit can need a change."""
+    if seen.stop is not None or not traits.sampling or (seen.response_format and traits.json_schema != "native"):
+        return False
+    heat = seen.temperature
+    if heat is not None and not (type(heat) in (int, float) and heat <= traits.temperature_max):
+        return False
+    if seen.stream:
+        options = seen.stream_options
+        asked = bool(options) and options.include_usage is True
+        if (options is not UNSET) if not traits.stream_usage else (stream_usage and not asked):
+            return False
+    wrong = b'"developer"' if traits.system_role == "system" else b'"system"'
+    return wrong not in body and (traits.tool_id == "any" or b'"tool_call' not in body)
+
+
+def _rename(seen: Seen, body: bytes, model: str, traits: Traits) -> bytes | None:
+    """`body` with the provider's names of model and limit; None where their places cannot be told from the bytes alone.
+
+    The only `"model"` in the body is the top-level key, which `peek` has found: inside a JSON string its quotes would
+    be escaped, and a key spelt with escapes needs a backslash-u-0-0. The same holds for the limit.
+    """
+    if traits.max_tokens_field == "max_completion_tokens":
+        limit, wrong, right = seen.max_tokens, b'"max_tokens"', b'"max_completion_tokens"'
+        given = seen.max_completion_tokens
+    else:
+        limit, wrong, right = seen.max_completion_tokens, b'"max_completion_tokens"', b'"max_tokens"'
+        given = seen.max_tokens
+    if limit is not UNSET:
+        if limit is None or given is not UNSET or body.count(wrong) != 1 or (b"\\" in body and b"\\u00" in body):
+            return None
+        body = body.replace(wrong, right)
+    if seen.model == model:
+        return body
+    at = body.find(_MODEL)
+    if at < 0 or body.find(_MODEL, at + 7) >= 0 or (b"\\" in body and b"\\u00" in body):
+        return None
+    match = _NAME.match(body, at + 7)
+    if match is None:
+        return None
+    return b'%b"%b"%b' % (body[: match.start(1)], model.encode(), body[match.end(1) :]) if _plain(model) else None
+
+
+_MODEL = b'"model"'
+_NAME = re.compile(rb'\s*:\s*("[^"\\]*")')
+
+
+@functools.lru_cache(1000)
+def _plain(model: str) -> bool:
+    """Whether the name needs no escapes inside quotes."""
+    return model.isprintable() and '"' not in model and "\\" not in model
 
 
 def patch_model(fields: dict[str, Raw], model: str) -> bool:

@@ -8,14 +8,11 @@ the quotes would be escaped, so text that merely talks about `"image_url"` does 
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
-from freehold.dialects.peek import Peek
+from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
 from freehold.dialects.wire import decode_request, refuse
 from freehold.errors import BadRequest
-
-MEDIA_BYTES = 4096
-"""What an image, sound or file counts for in `input_bytes` instead of its base64: about 1,000 tokens."""
 
 MAX_CHOICES = 128
 
@@ -30,20 +27,24 @@ class _Format(Struct):
     type: Any = None
 
 
-class _Request(Struct):
+class Seen(Struct, gc=False):
+    """The fields of a request that routing or patching may have to look at."""
+
     model: str
     messages: Raw = _NOTHING
     stream: bool | None = None
-    max_tokens: int | None = None
-    max_completion_tokens: int | None = None
+    max_tokens: int | UnsetType | None = UNSET
+    max_completion_tokens: int | UnsetType | None = UNSET
     n: int | None = None
-    stream_options: _StreamOptions | None = None
+    stream_options: _StreamOptions | UnsetType | None = UNSET
     tools: Raw = _NOTHING
     functions: Raw = _NOTHING
     response_format: _Format | None = None
+    temperature: Any = None
+    stop: Any = None
 
 
-_DECODER = msgspec.json.Decoder(_Request)
+_DECODER = msgspec.json.Decoder(Seen)
 
 
 def peek(body: bytes) -> Peek:
@@ -62,12 +63,13 @@ def peek(body: bytes) -> Peek:
     result = Peek(
         request.model,
         request.stream is True,
-        limit if limit is not None and limit > 0 else None,
+        limit if limit and limit > 0 else None,
         n,
         len(messages) + tools,
-        options is not None and options.include_usage is True,
+        bool(options) and options.include_usage is True,
         tools > 4,  # more than `[]` or `null`
         shape is not None and shape.type in ("json_schema", "json_object"),
+        notes=request,
     )
     if b'"type"' in messages:
         _see_media(messages, result)
@@ -79,27 +81,11 @@ def _see_media(messages: bytes, result: Peek) -> None:
     if len(messages) > MEDIA_BYTES:
         size = len(messages)
         for mark in (b";base64,", b'"data":"', b'"data": "'):
-            messages = _without_base64(messages, mark)
+            messages = without_base64(messages, mark)
         result.input_bytes -= size - len(messages)
     result.images = b'"image_url"' in messages
     result.audio = b'"input_audio"' in messages
     result.documents = b'"file"' in messages or b'"document_url"' in messages
-
-
-def _without_base64(messages: bytes, mark: bytes) -> bytes:
-    """`messages` with each string after `mark` cut to `MEDIA_BYTES`."""
-    pieces = []
-    start = 0
-    while (found := messages.find(mark, start)) >= 0:
-        end = messages.find(b'"', found + len(mark))
-        if end < 0:
-            break
-        pieces.append(messages[start : min(end, found + len(mark) + MEDIA_BYTES)])
-        start = end
-    if not pieces:
-        return messages
-    pieces.append(messages[start:])
-    return b"".join(pieces)
 
 
 def _refuse_messages(raw: bytes) -> None:

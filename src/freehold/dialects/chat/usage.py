@@ -13,9 +13,9 @@ that copy the dialect differ, and the usage object itself shows how:
 Costs that hosts add are ignored: prices are ours. Numbers that are missing, negative or no numbers count as 0.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from freehold.dialects.conversation import Finish, Usage
 
@@ -77,19 +77,23 @@ def settle_finish(finish: Finish, called: bool, whole: bool) -> Finish:
     return finish
 
 
+_MOST = 1_000_000_000_000
+_Count = Annotated[int, Meta(ge=0, lt=_MOST)]
+
+
 class _Details(Struct, gc=False):
-    cached_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_creation_tokens: int | None = None
+    cached_tokens: _Count | None = None
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
+    cache_creation_tokens: _Count | None = None
 
 
 class PlainUsage(Struct, gc=False):
     """A `usage` object as OpenAI itself sends it: the common case, decoded straight into place."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: _Count
+    completion_tokens: _Count
     total_tokens: int
     prompt_tokens_details: _Details | None = None
     completion_tokens_details: _Details | None = None
@@ -101,23 +105,25 @@ class PlainUsage(Struct, gc=False):
     def read(self) -> Usage | None:
         """Returns the same as `read_usage` would, or None where that has to look closer."""
         prompt, output = self.prompt_tokens, self.completion_tokens
-        if self.total_tokens != prompt + output or not 0 <= prompt < _MOST or not 0 <= output < _MOST:
+        heard_of, made = self.prompt_tokens_details or _NO_DETAILS, self.completion_tokens_details or _NO_DETAILS
+        if (
+            self.total_tokens != prompt + output
+            or self.prompt_cache_hit_tokens
+            or self.num_cached_tokens
+            or self.cached_tokens
+            or self.reasoning_tokens
+            or heard_of.cache_write_tokens
+            or heard_of.cache_creation_tokens
+        ):
             return None
-        if self.prompt_cache_hit_tokens or self.num_cached_tokens or self.cached_tokens or self.reasoning_tokens:
-            return None
-        cached = reasoning = heard = said = 0
-        if (details := self.prompt_tokens_details) is not None:
-            if details.cache_write_tokens or details.cache_creation_tokens:
-                return None
-            cached, heard = details.cached_tokens or 0, details.audio_tokens or 0
-        if (details := self.completion_tokens_details) is not None:
-            reasoning, said = details.reasoning_tokens or 0, details.audio_tokens or 0
-        if not (cached >= 0 and 0 <= heard <= prompt - cached and 0 <= reasoning <= output and 0 <= said <= output):
+        cached, heard = heard_of.cached_tokens or 0, heard_of.audio_tokens or 0
+        reasoning, said = made.reasoning_tokens or 0, made.audio_tokens or 0
+        if heard > prompt - cached or reasoning > output or said > output:
             return None
         return Usage(prompt - cached, cached, 0, 0, output, reasoning, heard, said)
 
 
-_MOST = 1_000_000_000_000
+_NO_DETAILS = _Details()
 
 
 def read_usage(raw: Any) -> Usage | None:

@@ -12,13 +12,10 @@ import msgspec
 from msgspec import Raw, Struct
 
 from freehold.dialects.conversation import Losses
-from freehold.dialects.peek import Peek
+from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
 from freehold.dialects.traits import PLAIN, Traits
 from freehold.dialects.wire import check_str, decode_request, refuse
 from freehold.errors import BadRequest
-
-MEDIA_BYTES = 4096
-"""What an image or document counts for in `input_bytes` instead of its base64: about 1,000 tokens."""
 
 _NOTHING = Raw(b"")
 
@@ -76,26 +73,10 @@ def _see_media(messages: bytes, result: Peek) -> None:
     if len(messages) > MEDIA_BYTES:
         size = len(messages)
         for mark in _MARKS:
-            messages = _without_base64(messages, mark)
+            messages = without_base64(messages, mark)
         result.input_bytes -= size - len(messages)
     result.images = b'"image"' in messages
     result.documents = b'"document"' in messages
-
-
-def _without_base64(messages: bytes, mark: bytes) -> bytes:
-    """`messages` with each string after `mark` cut to `MEDIA_BYTES`."""
-    pieces = []
-    start = 0
-    while (found := messages.find(mark, start)) >= 0:
-        end = messages.find(b'"', found + len(mark))
-        if end < 0:
-            break
-        pieces.append(messages[start : min(end, found + len(mark) + MEDIA_BYTES)])
-        start = end
-    if not pieces:
-        return messages
-    pieces.append(messages[start:])
-    return b"".join(pieces)
 
 
 def _refuse_messages(raw: bytes) -> None:
@@ -111,6 +92,7 @@ def patch_request(
     traits: Traits = PLAIN,
     stream_usage: bool = False,
     losses: Losses | None = None,
+    seen: object = None,
 ) -> bytes:
     """The client's body for a provider of the same dialect: `model` renamed, everything else as the client wrote it.
 
