@@ -12,34 +12,63 @@ from freehold.call.profiles import traits
 from freehold.call.providers import rows
 from freehold.dialects.traits import PLAIN
 
-CAPPED = {"max_tokens_field": "max_completion_tokens"}
-REASONS = {**CAPPED, "system_role": "developer", "sampling": False, "thinking": "effort"}
-ON_REQUEST = {**REASONS, "sampling": True}
+EXTRAS = ("store", "prompt_cache_key", "safety_identifier", "service_tier")
+CAPPED = {"max_tokens_field": "max_completion_tokens", "strict_messages": True, "extras": EXTRAS}
+O_SERIES = {**CAPPED, "system_role": "developer", "sampling": False, "thinking": "effort"}
+REASONS = {**O_SERIES, "extras": ("verbosity", *EXTRAS)}
+ON_REQUEST = {**REASONS, "sampling": True, "effort_none": True}
+NO_TOOLS = {"tools_and_reasoning": False}
 CLAUDE = {"temperature_max": 1.0, "stop_max": 8191, "default_max_tokens": 32_000}
 OLD_CLAUDE = {**CLAUDE, "json_schema": "tool"}
 NEW_CLAUDE = {**CLAUDE, "thinking": "adaptive", "prefill": False, "sampling": False}
-MISTRAL = {"tool_id": "alnum9", "temperature_max": 1.5, "prefill": False, "stream_usage": False}
+ALWAYS_THINKS = {**NEW_CLAUDE, "thinking_off": False}
+NEWEST_CLAUDE = {**ALWAYS_THINKS, "force_tool": False}
+MISTRAL = {
+    "tool_id": "alnum9",
+    "temperature_max": 1.5,
+    "prefill": False,
+    "stream_usage": False,
+    "strict_messages": True,
+    "extras": ("prompt_cache_key",),
+}
+DEEPSEEK = {
+    "replay_reasoning": "reasoning_content",
+    "demands_reasoning": True,
+    "thinking": "effort",
+    "json_schema": "json_object",
+    "strict_messages": True,
+    "force_tool": False,
+}
+NO_STOP = {"stop_max": 0, "penalties": False}
+OPENROUTER = {
+    "top_k": True,
+    "extras": ("verbosity",),
+    "thinking": "object",
+    "replay_reasoning": "reasoning_details",
+}
+LLAMA_CPP = {"top_k": True, "replay_reasoning": "reasoning_content"}
 
 TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("openai", "gpt-4o-mini", CAPPED),
     ("openai", "gpt-4.1", CAPPED),
     ("openai", "gpt-5-chat-latest", CAPPED),
-    ("openai", "o1", REASONS),
-    ("openai", "o1-mini", {**REASONS, "system_role": "system"}),
-    ("openai", "o3", {**REASONS, "stop_max": 0}),
-    ("openai", "o4-mini", {**REASONS, "stop_max": 0}),
+    ("openai", "o1", O_SERIES),
+    ("openai", "o1-mini", {**O_SERIES, "system_role": "system"}),
+    ("openai", "o3", {**O_SERIES, "stop_max": 0}),
+    ("openai", "o4-mini", {**O_SERIES, "stop_max": 0}),
     ("openai", "gpt-5", REASONS),
     ("openai", "gpt-5-mini-2025-08-07", REASONS),
     ("openai", "gpt-5.1", ON_REQUEST),
     ("openai", "gpt-5.1-codex-max", REASONS),
     ("openai", "gpt-5.2-chat-latest", REASONS),
     ("openai", "gpt-5.2-pro", REASONS),
-    ("openai", "gpt-5.3-codex", ON_REQUEST),
-    ("openai", "gpt-5.4-mini", ON_REQUEST),
-    ("openai", "gpt-5.4-pro", REASONS),
-    ("openai", "gpt-5.5", REASONS),
-    ("openai", "gpt-6-luna", REASONS),
-    ("openai", "gpt-12", REASONS),
+    ("openai", "gpt-5.3-codex", {**ON_REQUEST, "effort_none": False}),
+    ("openai", "gpt-5.4-mini", {**ON_REQUEST, **NO_TOOLS}),
+    ("openai", "gpt-5.4-pro", {**REASONS, **NO_TOOLS}),
+    ("openai", "gpt-5.5", {**REASONS, **NO_TOOLS, "effort_none": True}),
+    ("openai", "gpt-6-luna", {**REASONS, **NO_TOOLS, "effort_none": True}),
+    ("openai", "gpt-6-astra", {**REASONS, **NO_TOOLS}),
+    ("openai", "gpt-12", {**REASONS, **NO_TOOLS, "effort_none": True}),
     ("openai", "text-embedding-3-small", CAPPED),
     ("anthropic", "claude-3-haiku-20240307", {**OLD_CLAUDE, "default_max_tokens": 4096}),
     ("anthropic", "claude-3-5-sonnet-20241022", {**OLD_CLAUDE, "default_max_tokens": 8192}),
@@ -51,9 +80,10 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("anthropic", "claude-opus-4-6", {**CLAUDE, "thinking": "adaptive", "prefill": False}),
     ("anthropic", "claude-opus-4-7", NEW_CLAUDE),
     ("anthropic", "claude-sonnet-5", NEW_CLAUDE),
-    ("anthropic", "claude-haiku-5-5", NEW_CLAUDE),
-    ("anthropic", "claude-fable-5-2", NEW_CLAUDE),
-    ("anthropic", "claude-something-new", NEW_CLAUDE),
+    ("anthropic", "claude-fable-5", ALWAYS_THINKS),
+    ("anthropic", "claude-opus-5-5", NEWEST_CLAUDE),
+    ("anthropic", "claude-fable-5-2", NEWEST_CLAUDE),
+    ("anthropic", "claude-something-new", NEWEST_CLAUDE),
     ("gemini", "gemini-2.0-flash", {"stop_max": 5}),
     ("gemini", "gemini-2.5-pro", {"stop_max": 5, "thinking": "budget"}),
     ("gemini", "models/gemini-2.5-flash", {"stop_max": 5, "thinking": "budget"}),
@@ -63,29 +93,34 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("gemini", "gemma-4-31b-it", {"stop_max": 5}),
     ("mistral", "mistral-large-2512", MISTRAL),
     ("mistral", "mistral-medium-3-5", {**MISTRAL, "thinking": "effort"}),
-    (
-        "deepseek",
-        "deepseek-v4-pro",
-        {"replay_reasoning": "reasoning_content", "thinking": "effort", "json_schema": "json_object"},
-    ),
+    ("deepseek", "deepseek-v4-pro", DEEPSEEK),
+    ("deepseek", "deepseek-chat", {**DEEPSEEK, "force_tool": True}),
     ("xai", "grok-3", {}),
-    ("xai", "grok-3-mini", {"stop_max": 0, "thinking": "effort"}),
-    ("xai", "grok-4-0709", {"stop_max": 0}),
+    ("xai", "grok-3-mini", {**NO_STOP, "thinking": "effort"}),
+    ("xai", "grok-4-0709", NO_STOP),
     ("xai", "grok-4-1-fast-non-reasoning", {}),
-    ("xai", "grok-4.20", {"stop_max": 0}),
-    ("xai", "grok-4.7", {"stop_max": 0, "thinking": "effort"}),
-    ("cohere", "command-a-03-2025", {"stream_usage": False}),
-    ("groq", "llama-3.3-70b-versatile", {"json_schema": "json_object"}),
-    ("groq", "openai/gpt-oss-120b", {"thinking": "effort"}),
-    ("vllm", "mistralai/Mistral-7B-Instruct-v0.3", {"tool_id": "alnum9"}),
-    ("openrouter", "mistralai/mistral-small-3.2", {"tool_id": "alnum9"}),
-    ("openrouter", "openai/gpt-5.4", {}),
-    ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", {}),
+    ("xai", "grok-4.20", NO_STOP),
+    ("xai", "grok-4.20-0309-non-reasoning", {"penalties": False}),
+    ("xai", "grok-4.7", {**NO_STOP, "thinking": "effort"}),
+    ("cohere", "command-a-03-2025", {}),
+    ("groq", "llama-3.3-70b-versatile", {"json_schema": "json_object", "strict_messages": True}),
+    ("groq", "openai/gpt-oss-120b", {"thinking": "effort", "strict_messages": True}),
+    (
+        "vllm",
+        "mistralai/Mistral-7B-Instruct-v0.3",
+        {"tool_id": "alnum9", "top_k": True, "replay_reasoning": "reasoning"},
+    ),
+    ("openrouter", "mistralai/mistral-small-3.2", {**OPENROUTER, "tool_id": "alnum9"}),
+    ("openrouter", "openai/gpt-5.4", OPENROUTER),
+    ("openrouter", "openai/gpt-oss-120b", OPENROUTER),
+    ("cerebras", "zai-glm-4.7", {"penalties": False, "strict_messages": True}),
+    ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", {"top_k": True}),
     ("my-proxy", "claude-opus-5", NEW_CLAUDE),
     ("my-proxy", "anthropic/claude-sonnet-4-6", {**CLAUDE, "thinking": "adaptive", "prefill": False}),
     ("my-proxy", "gpt-5-nano", REASONS),
     ("my-proxy", "llama-3-8b", {}),
-    ("own", "banking77", {}),
+    ("own", "banking77", LLAMA_CPP),
+    ("own", "gpt-2", LLAMA_CPP),
 ]
 
 

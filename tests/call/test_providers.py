@@ -15,8 +15,9 @@ from freehold.dialects.traits import PLAIN
 
 RENTED = {
     "openai", "anthropic", "gemini", "xai", "mistral", "deepseek", "cohere", "groq", "together", "fireworks",
-    "openrouter", "huggingface", "cerebras",
+    "openrouter", "huggingface", "cerebras", "perplexity", "voyage", "jina",
 }  # fmt: skip
+CLOUDS = {"bedrock", "vertex", "azure"}
 LOCAL = {"vllm", "sglang", "trtllm", "llamacpp", "ollama", "lmstudio"}
 
 
@@ -25,7 +26,7 @@ def one(name: str, config: Config | None = None, local: tuple[tuple[str, str], .
 
 
 def test_every_promised_provider_has_a_row() -> None:
-    assert set(rows()) == RENTED | LOCAL
+    assert set(rows()) == RENTED | CLOUDS | LOCAL
     assert {name for name, row in rows().items() if row.local} == LOCAL
 
 
@@ -39,7 +40,7 @@ def test_a_row_is_complete(name: str) -> None:
     assert row.docs.startswith("https://")
     assert wrong_url(row.base_url) is None
     assert not row.base_url.endswith("/")
-    assert "chat" in row.paths
+    assert row.dialect in row.paths
     assert all(path.startswith("/") for path in row.paths.values())
     assert row.owned == row.local
     msgspec.structs.replace(PLAIN, **row.traits)
@@ -53,7 +54,7 @@ def test_a_rows_own_url_is_a_fixed_point(name: str) -> None:
     row = rows()[name]
     assert normalise_base_url(row, row.base_url) == row.base_url
     assert normalise_base_url(row, row.base_url + "/") == row.base_url
-    assert normalise_base_url(row, row.base_url + row.paths["chat"].partition("{")[0].rstrip("/")) == row.base_url
+    assert normalise_base_url(row, row.base_url + row.paths[row.dialect].partition("{")[0].rstrip("/")) == row.base_url
 
 
 @pytest.mark.parametrize(
@@ -74,14 +75,14 @@ def test_a_rows_own_url_is_a_fixed_point(name: str) -> None:
         ("groq", "https://api.groq.com/openai", "https://api.groq.com/openai/v1"),
         ("groq", "http://127.0.0.1:9001", "http://127.0.0.1:9001/v1"),
         ("fireworks", "https://api.fireworks.ai/inference", "https://api.fireworks.ai/inference/v1"),
-        ("cohere", "https://api.cohere.ai", "https://api.cohere.ai/compatibility/v1"),
+        ("cohere", "https://api.cohere.com/v2/chat", "https://api.cohere.com"),
         ("deepseek", "https://api.deepseek.com", "https://api.deepseek.com"),
         ("deepseek", "https://api.deepseek.com/v1", "https://api.deepseek.com/v1"),
-        ("ollama", "localhost", "http://localhost:11434/v1"),
-        ("ollama", "0.0.0.0", "http://127.0.0.1:11434/v1"),
-        ("ollama", "192.168.1.2:9000", "http://192.168.1.2:9000/v1"),
-        ("ollama", "http://[::1]:9000", "http://[::1]:9000/v1"),
-        ("ollama", "https://ollama.example", "https://ollama.example/v1"),
+        ("ollama", "localhost", "http://localhost:11434"),
+        ("ollama", "0.0.0.0", "http://127.0.0.1:11434"),
+        ("ollama", "192.168.1.2:9000", "http://192.168.1.2:9000"),
+        ("ollama", "http://[::1]:9000", "http://[::1]:9000"),
+        ("ollama", "https://ollama.example", "https://ollama.example"),
     ],
 )
 def test_what_people_type_is_understood(name: str, typed: str, meant: str) -> None:
@@ -198,7 +199,7 @@ def test_an_unknown_name_speaks_the_plain_dialect() -> None:
     assert found["mine"].auth == (b"Authorization", b"Bearer k")
     assert found["mine"].owned
     assert found["claude-eu"].auth == (b"x-api-key", b"k")
-    assert found["claude-eu"].base_url + found["claude-eu"].paths["chat"] == "https://eu.example/v1/messages"
+    assert found["claude-eu"].base_url + found["claude-eu"].paths["messages"] == "https://eu.example/v1/messages"
 
 
 def test_an_unknown_name_gets_no_key_of_somebody_elses() -> None:
@@ -221,3 +222,53 @@ def test_a_configured_header_replaces_the_rows_whatever_its_case() -> None:
 
 def test_load_config_knows_the_built_in_names() -> None:
     assert load_config(None, {}).config == Config()
+
+
+# Clouds: no key of ours, but a place
+
+
+def cloud(name: str, provider: Provider | None = None, **env: str) -> Endpoint:
+    config = Config(providers={name: provider} if provider else {})
+    return resolve(config, env)[name]
+
+
+@pytest.mark.parametrize("name", sorted(CLOUDS))
+def test_a_cloud_that_nobody_named_says_what_to_set(name: str) -> None:
+    endpoint = cloud(name)
+    assert endpoint.unavailable is not None
+    assert endpoint.fix is not None
+    assert any(variable in endpoint.fix for variable in rows()[name].keys)
+
+
+def test_bedrock_takes_its_place_from_the_region() -> None:
+    endpoint = cloud("bedrock", AWS_ACCESS_KEY_ID="AKIA", AWS_REGION="eu-west-1")
+    assert endpoint.unavailable is None
+    assert endpoint.base_url == "https://bedrock-runtime.eu-west-1.amazonaws.com"
+    assert endpoint.signs is not None
+    assert (endpoint.signs.kind, endpoint.signs.region) == ("aws", "eu-west-1")
+    without = cloud("bedrock", AWS_ACCESS_KEY_ID="AKIA")
+    assert (without.unavailable, without.fix) == (
+        "no region for Amazon Bedrock", "set AWS_REGION or AWS_DEFAULT_REGION",
+    )  # fmt: skip
+    bad = cloud("bedrock", AWS_ACCESS_KEY_ID="AKIA", AWS_REGION="evil.example/")
+    assert bad.unavailable is not None
+
+
+def test_vertex_knows_project_and_region_and_both_publishers() -> None:
+    told = Provider(region="europe-west4", project="acme")
+    endpoint = cloud("vertex", told)
+    assert endpoint.unavailable is None
+    assert endpoint.base_url == "https://europe-west4-aiplatform.googleapis.com"
+    assert endpoint.paths["gemini"].startswith("/v1/projects/acme/locations/europe-west4/publishers/google/")
+    assert "/publishers/anthropic/models/{model}:rawPredict" in endpoint.paths["messages"]
+    assert cloud("vertex", Provider(region="global")).unavailable == "no project for Google Vertex AI"
+
+
+def test_azure_has_two_apis() -> None:
+    new = cloud("azure", Provider(base_url="https://acme.openai.azure.com/openai/v1/", api_key="k" * 20))
+    assert new.base_url + new.paths["chat"] == "https://acme.openai.azure.com/openai/v1/chat/completions"
+    old = cloud("azure", AZURE_OPENAI_ENDPOINT="https://acme.openai.azure.com", AZURE_OPENAI_API_KEY="k" * 20,
+                OPENAI_API_VERSION="2024-10-21")  # fmt: skip
+    assert old.unavailable is None
+    assert old.paths["chat"] == "/openai/deployments/{model}/chat/completions?api-version=2024-10-21"
+    assert cloud("azure", AZURE_OPENAI_API_KEY="k" * 20).fix == "set AZURE_OPENAI_ENDPOINT"

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from freehold.dialects import chat
 from freehold.dialects.conversation import (
     Audio,
+    Citation,
     Conversation,
     Document,
     Image,
@@ -328,7 +329,7 @@ def test_what_chat_cannot_carry_is_reported():
             Turn(
                 "user",
                 [
-                    Text("a", cache="5m", citations=[{}]),
+                    Text("a", cache="5m", citations=[Citation(url="https://a.example")]),
                     Document(url="https://example.com/a.pdf"),
                     Document(file_id="file_011"),
                     Image(file_id="file_012"),
@@ -552,7 +553,7 @@ def conversations(draw):
         user=draw(st.none() | TEXT),
         metadata=draw(st.none() | st.dictionaries(NAME, TEXT)),
         service_tier=draw(st.none() | st.just("flex")),
-        unknown=draw(st.dictionaries(st.sampled_from(["verbosity", "prediction"]), st.integers() | TEXT)),
+        unknown=draw(st.dictionaries(st.sampled_from(["web_search_options", "prediction"]), st.integers() | TEXT)),
         dialect="chat",
     )
     conversation.include_usage = conversation.stream

@@ -11,6 +11,7 @@ from openai.types.chat import ChatCompletionChunk
 from freehold.dialects import chat
 from freehold.dialects.chat.stream import StreamReader
 from freehold.dialects.conversation import (
+    Citation,
     Failed,
     Finished,
     LogprobsDelta,
@@ -549,13 +550,11 @@ def test_what_the_stream_cannot_show_is_noted():
         ThinkingDelta(signature="s"),
         ThinkingDelta(redacted="r"),
         TextDelta("", signature="s"),
-        TextDelta("a", citation={}),
+        TextDelta("a", citation=Citation(quote="q", source=0)),
         OpaqueDelta("messages", {"type": "server_tool_use"}),
     ):
         writer.write(event)
     assert writer.losses == [
-        "thinking.signature",
-        "thinking.redacted",
         "thought_signature",
         "citations",
         "server_tool_use",

@@ -12,7 +12,7 @@ from openai.types import CreateEmbeddingResponse
 from freehold.dialects import embeddings
 from freehold.dialects.conversation import Usage
 from freehold.dialects.embeddings import EmbeddingReply, EmbeddingRequest
-from freehold.errors import BadRequest, ProviderError, UpstreamBroken
+from freehold.errors import BadRequest, LossRefused, ProviderError, UpstreamBroken
 
 NUMBERS = [0.5, -1.25, 3.0]
 PACKED = struct.pack("<3f", *NUMBERS)
@@ -46,9 +46,9 @@ def test_the_other_fields():
     request = embeddings.read_request(
         body(dimensions=8, encoding_format="base64", user="u", input_type="query", truncate=True, other=None)
     )
-    assert request == EmbeddingRequest(
-        "m", ["hello"], 8, "base64", "u", "query", {"input_type": "query", "truncate": True}
-    )
+    unknown = {"input_type": "query", "truncate": True}
+    names = {"task": "input_type", "truncate": "truncate"}
+    assert request == EmbeddingRequest("m", ["hello"], 8, "base64", "u", "query", unknown, truncate="end", names=names)
     assert json.loads(embeddings.write_request(request)) == {
         "model": "m",
         "input": ["hello"],
@@ -66,9 +66,9 @@ def test_the_other_fields():
         ({"input": None}, "input"),
         ({"input": []}, "input"),
         ({"input": 1}, "input"),
-        ({"input": ["a", 1]}, "input.0"),
+        ({"input": ["a", 1]}, "input.1"),
         ({"input": [[1], []]}, "input.1"),
-        ({"input": [[1], ["a"]]}, "input.1"),
+        ({"input": [[1], ["a"]]}, "input.1.0"),
         ({"input": [True]}, "input.0"),
         ({"model": 1}, "model"),
         ({"dimensions": "8"}, "dimensions"),
@@ -164,7 +164,8 @@ def test_batches_split_and_join_in_order():
 
 def test_gemini():
     losses: list[str] = []
-    request = EmbeddingRequest("ours", ["a", "b"], 8, user="u", task="query", unknown={"input_type": "query", "x": 1})
+    request = EmbeddingRequest("ours", ["a", "b"], 8, user="u", task="query")
+    request.unknown, request.names = {"input_type": "query", "x": 1}, {"task": "input_type"}
     written = json.loads(embeddings.write_gemini_request("gemini-embedding-001", request, losses))
     assert written["requests"][1] == {
         "model": "models/gemini-embedding-001",
@@ -176,8 +177,9 @@ def test_gemini():
     raw = b'{"embeddings":[{"values":[0.5]},{"values":[1]}],"usageMetadata":{"promptTokenCount":3}}'
     assert embeddings.read_gemini_reply(raw, "g") == EmbeddingReply("g", [[0.5], [1]], Usage(uncached=3))
     assert embeddings.read_gemini_reply(b'{"embedding":{"values":[0.5]}}').vectors == [[0.5]]
-    with pytest.raises(BadRequest):
+    with pytest.raises(LossRefused) as caught:
         embeddings.write_gemini_request("g", EmbeddingRequest("m", [[1, 2]]), losses)
+    assert caught.value.param == "input.0"
     with pytest.raises(UpstreamBroken):
         embeddings.read_gemini_reply(b'{"embeddings":[{"values":"x"}]}')
 

@@ -131,10 +131,13 @@ def usage_of(wire: dict[str, Any]) -> Usage:
         cache_read=cached,
         output=wire.get("candidatesTokenCount", 0) + thoughts,
         reasoning=thoughts,
-        audio_input=sum(
-            entry.get("tokenCount", 0) for entry in wire.get("promptTokensDetails", []) if entry["modality"] == "AUDIO"
-        ),
+        audio_input=tokens_of(wire, "AUDIO"),
+        image_input=tokens_of(wire, "IMAGE"),
     )
+
+
+def tokens_of(wire: dict[str, Any], kind: str) -> int:
+    return sum(entry.get("tokenCount", 0) for entry in wire.get("promptTokensDetails", []) if entry["modality"] == kind)
 
 
 @pytest.mark.parametrize("row", REPLIES, ids=name)

@@ -13,6 +13,7 @@ from freehold.dialects import messages
 from freehold.dialects.conversation import (
     Audio,
     Choice,
+    Citation,
     Finish,
     Image,
     Opaque,
@@ -145,7 +146,7 @@ def test_unsigned_thoughts_of_other_models_are_shown() -> None:
 
 def test_what_an_anthropic_client_cannot_be_shown_is_reported() -> None:
     parts = [
-        Text("t", citations=[{"type": "url_citation"}]),
+        Text("t", citations=[Citation(title="a book")]),
         Image("image/png", data="QUJD"),
         Audio("QUJD", "wav", transcript="spoken"),
         Opaque("gemini", {"executableCode": {}}),

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from freehold.dialects import messages
 from freehold.dialects.conversation import (
+    Citation,
     Event,
     Failed,
     Finished,
@@ -417,7 +418,12 @@ def test_citations_of_this_dialect_are_shown_others_are_not() -> None:
         "end_char_index": 1,
         "file_id": None,
     }
-    wire = write(TextDelta("a"), TextDelta("", citation=own), TextDelta("", citation={"type": "url"}), Finished("stop"))
+    wire = write(
+        TextDelta("a"),
+        TextDelta("", citation=Citation(dialect="messages", raw=own)),
+        TextDelta("", citation=Citation(title="a book")),
+        Finished("stop"),
+    )
     assert [item["delta"]["type"] for item in wire if item["type"] == "content_block_delta"] == [
         "text_delta",
         "citations_delta",

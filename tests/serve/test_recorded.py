@@ -1,26 +1,30 @@
-"""Recorded provider answers, replayed as the upstream and read through the gateway in both client dialects.
+"""Recorded provider answers, replayed as the upstream and read over HTTP through the gateway in each client dialect.
 
-Whatever the provider's dialect and wherever its bytes were cut on the way: text, tool calls, finish reason and usage
-must be what a direct reading of the recording says (support/recorded.py, which shares no code with the product).
+Whatever the provider's dialect and wherever its bytes were cut on the way: text, reasoning, tool calls, finish reason
+and usage must be what a direct reading of the recording says (support/readings.py, which shares no code with the
+product). tests/conformance does the same without sockets, for every recording; here a few of each kind go the whole
+way, or all of them with FREEHOLD_FIDELITY=all (`make fidelity`).
 """
 
 import asyncio
-import json
+import http.client
+import os
 import random
 import re
 import threading
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
-import anthropic
-import openai
 import pytest
-from recorded import FILE, Exchange, exchanges
-from running import KEY, Running, gateway_for
+from readings import STREAM, WHOLE, Failure
+from recorded import FILE, Recording, recordings
+from replaying import CLIENTS, ask, shown
+from running import KEY, Running, started
 
-EXCHANGES = list(exchanges())
-_STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+from freehold.call.providers import rows
+
+EACH = 10_000 if os.environ.get("FREEHOLD_FIDELITY") == "all" else 3
+"""Recordings of a kind: provider, dialect, whole or streamed, answered or refused."""
 
 pytestmark = pytest.mark.skipif(
     not FILE.exists(), reason="../shared/recorded is absent: recorded exchanges not replayed"
@@ -49,6 +53,7 @@ class Replay:
 
     async def _serve(self) -> None:
         self._end = asyncio.Event()
+        self._known = {recording.number: recording for recording in recordings()}
         server = await asyncio.start_server(self._answer, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
@@ -60,11 +65,11 @@ class Replay:
         length = int(re.search(rb"content-length: (\d+)", head.lower())[1])  # type: ignore[index]
         body = await reader.readexactly(length)
         number = int(re.search(rb"rec-(\d+)", head + body)[1])  # type: ignore[index]
-        exchange = EXCHANGES[number]
+        recording = self._known[number]
         cut = random.Random(number)
-        writer.write(b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n")
-        writer.write(f"Content-Type: {exchange.content_type}\r\n\r\n".encode())
-        rest = exchange.body
+        writer.write(b"HTTP/1.1 %d Recorded\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n" % recording.status)
+        writer.write(f"Content-Type: {recording.content_type}\r\n\r\n".encode())
+        rest = recording.body.encode()
         while rest:
             piece, rest = rest[: (size := cut.choice([1, 7, 60, 700, 5000]))], rest[size:]
             writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
@@ -76,104 +81,95 @@ class Replay:
         writer.close()
 
 
+CHAT_ONLY = "together"
+"""A provider in whose row no other dialect stands, so that every other client is translated for."""
+SPEAKS = {"responses": "openai", "messages": "anthropic", "gemini": "gemini", "converse": "bedrock"}
+
+
+def provider_of(recording: Recording, client: str) -> str:
+    """The configured provider that speaks the recording's dialect, and not the client's if that is another."""
+    if recording.dialect != "chat":
+        return SPEAKS.get(recording.dialect, recording.provider)
+    row = rows().get(recording.provider)
+    alone = row is not None and row.dialect in ("chat", "mistral") and (client == "chat" or client not in row.paths)
+    return recording.provider if alone else CHAT_ONLY
+
+
+def config(url: str) -> str:
+    """Every provider of the recordings, at one address."""
+    names = {provider_of(recording, client) for recording in recordings() for client in CLIENTS}
+    lines = [
+        "server: {port: 0}",
+        "box: false",
+        "discover: false",
+        "retries: 0",
+        "breaker: {failures: 100000}",
+        f"keys: [{{name: ci, key: {KEY}}}]",
+        "providers:",
+    ]
+    for name in sorted(names):
+        more = ", region: us-east-1" if name == "bedrock" else ""
+        lines.append(f'  {name}: {{base_url: "{url}", api_key: "${{UPSTREAM_KEY}}"{more}}}')
+    return "\n".join(lines)
+
+
 @pytest.fixture(scope="module")
 def replaying(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     upstream = Replay()
-    folder: Path = tmp_path_factory.mktemp("recorded")
-    with gateway_for(folder, f"http://127.0.0.1:{upstream.port}", "retries: 0") as running:
+    folder = tmp_path_factory.mktemp("recorded")
+    file = folder / "freehold.yaml"
+    file.write_text(config(f"http://127.0.0.1:{upstream.port}"))
+    home = folder / "home"
+    with started("up", "--config", str(file), home=home, UPSTREAM_KEY="sk-upstream-secret-000") as running:
         yield running
     upstream.stop()
 
 
-def cases() -> list[Any]:
-    return [pytest.param(number, exchange, id=exchange.name) for number, exchange in enumerate(EXCHANGES)]
-
-
 @pytest.fixture(scope="module")
-def chat(replaying: Running) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=replaying.url + "/v1", api_key=KEY, max_retries=0) as client:
-        yield client
+def gateway(replaying: Running) -> Iterator[http.client.HTTPConnection]:
+    connection = http.client.HTTPConnection(urlsplit(replaying.url).netloc, timeout=30)
+    yield connection
+    connection.close()
 
 
-@pytest.fixture(scope="module")
-def messages(replaying: Running) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=replaying.url, api_key=KEY, max_retries=0) as client:
-        yield client
+def kinds() -> dict[str, list[Recording]]:
+    """A few recordings of each kind, spread over the file: the same ones each time."""
+    found: dict[str, list[Recording]] = {}
+    for recording in recordings():
+        form = "stream" if recording.streamed else "whole"
+        end = "failed" if recording.truth is None else recording.truth.finish
+        found.setdefault(f"{recording.provider}.{recording.dialect}-{form}-{end}", []).append(recording)
+    return {kind: members[:: max(1, len(members) // EACH)][:EACH] for kind, members in found.items()}
 
 
-@pytest.mark.parametrize(("number", "exchange"), cases())
-def test_both_clients_read_what_the_provider_said(
-    chat: openai.OpenAI, messages: anthropic.Anthropic, number: int, exchange: Exchange
-) -> None:
-    truth = exchange.truth
-    model = f"{exchange.provider}/rec-{number}"
-    stream = exchange.content_type == "text/event-stream"
-
-    text, calls, finish, usage = (read_chat_stream if stream else read_chat)(chat, model)
-    assert text == truth.text
-    assert calls == truth.calls
-    assert finish == truth.finish
-    assert usage == (truth.input, truth.output, truth.cached)
-
-    text, calls, finish, usage = read_messages(messages, model, stream)
-    assert text == truth.text
-    assert calls == truth.calls
-    if exchange.provider != "anthropic":
-        assert finish == _STOP[truth.finish]
-    assert usage == (truth.input, truth.output, truth.cached)
+KINDS = kinds()
 
 
-Read = tuple[str, list[tuple[str, Any]], str, tuple[int, int, int]]
+@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_clients_read_what_the_provider_said(gateway: http.client.HTTPConnection, kind: str, client: str) -> None:
+    for recording in KINDS[kind]:
+        provider = provider_of(recording, client)
+        # OpenAI's codex models are only in the Responses API.
+        model = ("codex-" if recording.dialect == "responses" else "") + f"rec-{recording.number}"
+        status, answer = send(gateway, client, f"{provider}/{model}", recording.streamed)
+        read = (STREAM if recording.streamed else WHOLE)[client]
+        spoken = recording.dialect if recording.dialect != "chat" else rows()[provider].dialect
+        want = None if recording.truth is None else shown(recording.truth, client, spoken)
+        if want is not None:
+            assert status == 200, answer
+            assert read(answer) == want, recording.name
+        elif status == 200:
+            with pytest.raises(Failure):
+                read(answer)
+        else:
+            assert status == (recording.status if recording.status >= 400 else 502)
+            assert "error" in answer
 
 
-def read_chat(client: openai.OpenAI, model: str) -> Read:
-    reply = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "x"}])
-    choice, usage = reply.choices[0], reply.usage
-    assert usage is not None
-    calls = [
-        (call.function.name, json.loads(call.function.arguments or "{}"))
-        for call in choice.message.tool_calls or []
-        if call.type == "function"
-    ]
-    cached = (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
-    counted = (usage.prompt_tokens, usage.completion_tokens, cached)
-    return choice.message.content or "", calls, choice.finish_reason, counted
-
-
-def read_chat_stream(client: openai.OpenAI, model: str) -> Read:
-    text, finish, counted = "", "", (0, 0, 0)
-    calls: dict[int, list[str]] = {}
-    for chunk in client.chat.completions.create(
-        model=model, messages=[{"role": "user", "content": "x"}], stream=True, stream_options={"include_usage": True}
-    ):
-        if chunk.usage is not None:
-            details = chunk.usage.prompt_tokens_details
-            counted = (
-                chunk.usage.prompt_tokens,
-                chunk.usage.completion_tokens,
-                (details and details.cached_tokens) or 0,
-            )
-        for choice in chunk.choices:
-            text += choice.delta.content or ""
-            finish = choice.finish_reason or finish
-            for call in choice.delta.tool_calls or []:
-                entry = calls.setdefault(call.index, ["", ""])
-                assert call.function is not None
-                entry[0] += call.function.name or ""
-                entry[1] += call.function.arguments or ""
-    return text, [(name, json.loads(arguments or "{}")) for name, arguments in calls.values()], finish, counted
-
-
-def read_messages(client: anthropic.Anthropic, model: str, stream: bool) -> Read:
-    asked: dict[str, Any] = {"model": model, "max_tokens": 100, "messages": [{"role": "user", "content": "x"}]}
-    if stream:
-        with client.messages.stream(**asked) as events:
-            reply = events.get_final_message()
-    else:
-        reply = client.messages.create(**asked)
-    text = "".join(block.text for block in reply.content if block.type == "text")
-    calls = [(block.name, block.input) for block in reply.content if block.type == "tool_use"]
-    usage = reply.usage
-    cached = usage.cache_read_input_tokens or 0
-    total = usage.input_tokens + cached + (usage.cache_creation_input_tokens or 0)
-    return text, calls, str(reply.stop_reason), (total, usage.output_tokens, cached)
+def send(gateway: http.client.HTTPConnection, client: str, model: str, stream: bool) -> tuple[int, str]:
+    path, body = ask(client, model, stream)
+    headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+    gateway.request("POST", path, body, headers)
+    answer = gateway.getresponse()
+    return answer.status, answer.read().decode()

@@ -1,24 +1,182 @@
-"""Recorded provider exchanges, read directly: what a client must end up with, without the code under test."""
+"""Recorded provider exchanges: which of them can be replayed, what each says, and why the others are left out."""
 
 import gzip
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from readings import STREAM, WHOLE, Failure, Truth, events, parsed
+
+__all__ = ["FILE", "Exchange", "Recording", "Truth", "events", "exchanges", "left_out", "parsed", "recordings", "rows"]
+
 FILE = Path(__file__).parents[3] / "shared" / "recorded" / "exchanges.jsonl.gz"
 
+HOSTS = {
+    "api.openai.com": "openai",
+    "pydantic-ai-realtime-dev.openai.azure.com": "openai",
+    "pydanticai7521574644.openai.azure.com": "openai",
+    "api.anthropic.com": "anthropic",
+    "generativelanguage.googleapis.com": "gemini",
+    "aiplatform.googleapis.com": "gemini",
+    "europe-west4-aiplatform.googleapis.com": "gemini",
+    "api.groq.com": "groq",
+    "api.mistral.ai": "mistral",
+    "api.deepseek.com": "deepseek",
+    "api.z.ai": "zai",
+    "api.cerebras.ai": "cerebras",
+    "api.cohere.com": "cohere",
+    "openrouter.ai": "openrouter",
+    "router.huggingface.co": "huggingface",
+    "ollama.com": "ollama",
+    "bedrock-runtime.us-east-1.amazonaws.com": "bedrock",
+    "api.voyageai.com": "voyage",
+}
+"""Host: the provider's name in providers.toml, or one of our own."""
 
-class Truth(NamedTuple):
-    """What one recorded answer says. `calls` are (name, parsed arguments)."""
 
-    text: str
-    calls: list[tuple[str, Any]]
-    finish: str
-    input: int
-    output: int
-    cached: int
+class Recording(NamedTuple):
+    """One recorded answer to a conversation. `truth` is None where it is an error, its status then 400 or more, or
+    200 for one inside a stream."""
+
+    number: int
+    name: str
+    host: str
+    provider: str
+    dialect: str
+    streamed: bool
+    status: int
+    body: str
+    truth: Truth | None
+    request: dict[str, Any] | None
+    uri: str
+
+    @property
+    def content_type(self) -> str:
+        return "text/event-stream" if self.streamed else "application/json"
+
+
+class LeftOut(NamedTuple):
+    number: int
+    what: str
+    reason: str
+
+
+@cache
+def rows() -> tuple[dict[str, Any], ...]:
+    """Every recorded exchange, as it stands in the file; none where the file is absent."""
+    if not FILE.exists():
+        return ()
+    with gzip.open(FILE, "rt") as lines:
+        return tuple(json.loads(line) for line in lines)
+
+
+@cache
+def recordings() -> tuple[Recording, ...]:
+    """Every answer to a conversation that can be replayed."""
+    return _sorted_out()[0]
+
+
+@cache
+def left_out() -> tuple[LeftOut, ...]:
+    """Every other exchange, with its reason."""
+    return _sorted_out()[1]
+
+
+@cache
+def _sorted_out() -> tuple[tuple[Recording, ...], tuple[LeftOut, ...]]:
+    kept, left = [], []
+    for number, row in enumerate(rows()):
+        found = _recording(number, row)
+        if isinstance(found, str):
+            left.append(LeftOut(number, f"{row['method'].upper()} {row['host']}{_general(row['uri'])}", found))
+        else:
+            kept.append(found)
+    return tuple(kept), tuple(left)
+
+
+def dialect_of(row: dict[str, Any]) -> str | None:
+    """In which dialect an exchange asks and answers; None: it is no conversation."""
+    path = urlsplit(row["uri"]).path
+    if path.endswith("/chat/completions"):
+        return "chat"
+    if path.endswith("/responses") or "/responses/resp_" in path:
+        return "responses"
+    if path.endswith("/v1/messages"):
+        return "messages"
+    if path.endswith(("generateContent", "streamGenerateContent")):
+        return "gemini"
+    if path.endswith(("/converse", "/converse-stream")):
+        return "converse"
+    if path.endswith("/v2/chat"):
+        return "cohere"
+    if path.endswith("/invoke") and "anthropic." in path:
+        return "messages"
+    return None
+
+
+def _recording(number: int, row: dict[str, Any]) -> Recording | str:
+    """The recording, or why it is none."""
+    dialect = dialect_of(row)
+    if dialect is None:
+        return "no conversation: " + _operation(row)
+    streamed = bool(row.get("response_text"))
+    if not streamed and row.get("response") is None:
+        return "the recording has no body (binary frames were not kept)"
+    reply = row.get("response")
+    if (
+        row["status"] == 200
+        and dialect == "responses"
+        and not streamed
+        and reply["status"] in ("queued", "in_progress")
+    ):
+        return "a background response that has not been answered yet"
+    if streamed and row["method"] == "GET":
+        return "a stream resumed in its middle"
+    body = row["response_text"] if streamed else json.dumps(reply, ensure_ascii=False)
+    truth = None
+    if row["status"] == 200:
+        try:
+            truth = (STREAM if streamed else WHOLE)[dialect](body)
+        except Failure:
+            truth = None
+    name = f"{number}-{row['source'].split('/')[-1].removesuffix('.yaml')}"
+    provider = HOSTS[row["host"]]
+    return Recording(
+        number, name, row["host"], provider, dialect, streamed, row["status"], body, truth, row["request"], row["uri"]
+    )
+
+
+def _general(uri: str) -> str:
+    path = urlsplit(uri).path
+    return "/".join("*" if any(c.isdigit() for c in part) and len(part) > 12 else part for part in path.split("/"))
+
+
+def _operation(row: dict[str, Any]) -> str:
+    path = urlsplit(row["uri"]).path.lower()
+    for word, name in _OPERATIONS.items():
+        if word in path:
+            return name
+    return "another operation"
+
+
+_OPERATIONS = {
+    "embed": "embeddings",
+    "count": "token counts",
+    "input_tokens": "token counts",
+    "realtime": "realtime sessions",
+    "filesearchstore": "file search stores",
+    "files": "files",
+    "conversations": "stored conversations",
+    "compact": "compaction of a response",
+    "models": "lists of models",
+    "invoke": "embeddings",
+}
+
+
+# What tests of single dialects use: the answers of three providers, without what those tests do not look at
 
 
 class Exchange(NamedTuple):
@@ -29,166 +187,17 @@ class Exchange(NamedTuple):
     truth: Truth
 
 
+_THREE = {("openai", "chat"), ("anthropic", "messages"), ("gemini", "gemini")}
+
+
 def exchanges() -> Iterator[Exchange]:
-    """Every usable chat answer of OpenAI, Anthropic and Gemini, whole and streamed."""
-    if not FILE.exists():
-        return
-    with gzip.open(FILE, "rt") as lines:
-        for number, line in enumerate(lines):
-            row = json.loads(line)
-            path = urlsplit(row["uri"]).path
-            if row["status"] != 200 or row["method"] != "POST":
-                continue
-            streamed = bool(row.get("response_text"))
-            if row["host"] == "api.openai.com" and path == "/v1/chat/completions":
-                provider, read = "openai", openai_stream if streamed else openai_whole
-            elif row["host"] == "api.anthropic.com" and path == "/v1/messages":
-                provider, read = "anthropic", anthropic_stream if streamed else anthropic_whole
-            elif row["host"] == "generativelanguage.googleapis.com" and "enerateContent" in path:
-                provider, read = "gemini", gemini_stream if streamed else gemini_whole
-            else:
-                continue
-            body = row["response_text"] if streamed else json.dumps(row["response"])
-            truth = read(body if streamed else row["response"])
-            if truth is not None:
-                kind = "text/event-stream" if streamed else "application/json"
-                yield Exchange(f"{number}-{row['source'].split('/')[-1]}", provider, kind, body.encode(), truth)
+    """Every complete chat answer of OpenAI, Anthropic and Gemini, whole and streamed."""
+    for one in recordings():
+        truth = one.truth
+        if truth is None or (one.provider, one.dialect) not in _THREE or truth.finish not in _PLAIN:
+            continue
+        if one.host.startswith("generativelanguage") or one.provider != "gemini":
+            yield Exchange(one.name, one.provider, one.content_type, one.body.encode(), truth)
 
 
-def events(text: str) -> list[dict[str, Any]]:
-    data = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
-    return [json.loads(item) for item in data if item and item != "[DONE]"]
-
-
-def parsed(arguments: Any) -> Any:
-    return json.loads(arguments) if isinstance(arguments, str) and arguments else arguments or {}
-
-
-# OpenAI chat completions
-
-
-def openai_whole(reply: dict[str, Any]) -> Truth | None:
-    if len(reply["choices"]) != 1 or not reply.get("usage"):
-        return None
-    choice = reply["choices"][0]
-    message = choice["message"]
-    if message.get("audio"):
-        return None
-    calls = [
-        (call["function"]["name"], parsed(call["function"]["arguments"]))
-        for call in message.get("tool_calls") or []
-        if call["type"] == "function"
-    ]
-    if len(calls) != len(message.get("tool_calls") or []):
-        return None
-    return openai_truth(message.get("content") or "", calls, choice["finish_reason"], reply["usage"])
-
-
-def openai_truth(text: str, calls: list[tuple[str, Any]], finish: str, usage: dict[str, Any]) -> Truth:
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
-    return Truth(text, calls, finish, usage["prompt_tokens"], usage["completion_tokens"], cached)
-
-
-def openai_stream(text: str) -> Truth | None:
-    said, finish, usage = "", None, None
-    calls: dict[int, list[str]] = {}
-    for chunk in events(text):
-        if chunk.get("error"):
-            return None
-        usage = chunk.get("usage") or usage
-        for choice in chunk["choices"]:
-            if choice["index"]:
-                return None
-            delta = choice["delta"]
-            said += delta.get("content") or ""
-            finish = choice.get("finish_reason") or finish
-            for call in delta.get("tool_calls") or []:
-                entry = calls.setdefault(call["index"], ["", ""])
-                entry[0] += call["function"].get("name") or ""
-                entry[1] += call["function"].get("arguments") or ""
-    if finish is None or usage is None:
-        return None
-    return openai_truth(said, [(name, parsed(arguments)) for name, arguments in calls.values()], finish, usage)
-
-
-# Anthropic messages
-
-_STOP = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-    "pause_turn": "length",
-}
-
-
-def anthropic_whole(reply: dict[str, Any]) -> Truth | None:
-    text = "".join(block["text"] for block in reply["content"] if block["type"] == "text")
-    calls = [(block["name"], block["input"]) for block in reply["content"] if block["type"] == "tool_use"]
-    return anthropic_truth(text, calls, reply["stop_reason"], reply["usage"])
-
-
-def anthropic_truth(text: str, calls: list[tuple[str, Any]], stop: str, usage: dict[str, Any]) -> Truth | None:
-    if stop not in _STOP:
-        return None
-    cached = usage.get("cache_read_input_tokens") or 0
-    total = usage["input_tokens"] + cached + (usage.get("cache_creation_input_tokens") or 0)
-    return Truth(text, calls, _STOP[stop], total, usage["output_tokens"], cached)
-
-
-def anthropic_stream(text: str) -> Truth | None:
-    said, stop = "", ""
-    usage: dict[str, Any] = {}
-    blocks: dict[int, list[str]] = {}
-    for event in events(text):
-        match event["type"]:
-            case "message_start":
-                usage = usage or dict(event["message"]["usage"])
-            case "content_block_start" if event["content_block"]["type"] == "tool_use":
-                blocks[event["index"]] = [event["content_block"]["name"], ""]
-            case "content_block_start" if event["content_block"]["type"] == "text":
-                said += event["content_block"]["text"]
-            case "content_block_delta" if event["delta"]["type"] == "text_delta":
-                said += event["delta"]["text"]
-            case "content_block_delta" if event["delta"]["type"] == "input_json_delta" and event["index"] in blocks:
-                blocks[event["index"]][1] += event["delta"]["partial_json"]
-            case "message_delta":
-                stop = event["delta"]["stop_reason"] or stop
-                usage.update({key: value for key, value in event["usage"].items() if value is not None})
-    return anthropic_truth(said, [(name, parsed(arguments)) for name, arguments in blocks.values()], stop, usage)
-
-
-# Gemini generateContent
-
-
-def gemini_whole(reply: dict[str, Any]) -> Truth | None:
-    return gemini_stream_of([reply])
-
-
-def gemini_stream(text: str) -> Truth | None:
-    return gemini_stream_of(events(text))
-
-
-def gemini_stream_of(chunks: list[dict[str, Any]]) -> Truth | None:
-    text, finish = "", ""
-    usage: dict[str, Any] = {}
-    calls: list[tuple[str, Any]] = []
-    for chunk in chunks:
-        usage = chunk.get("usageMetadata") or usage
-        for candidate in chunk.get("candidates") or []:
-            finish = candidate.get("finishReason") or finish
-            for part in candidate.get("content", {}).get("parts") or []:
-                if set(part) & {"inlineData", "executableCode", "codeExecutionResult", "fileData", "toolCall"}:
-                    return None
-                if "functionCall" in part:
-                    calls.append((part["functionCall"]["name"], part["functionCall"].get("args") or {}))
-                elif not part.get("thought"):
-                    text += part.get("text") or ""
-    if finish not in ("STOP", "MAX_TOKENS") or not usage.get("promptTokenCount"):
-        return None
-    said = (usage.get("candidatesTokenCount") or 0) + (usage.get("thoughtsTokenCount") or 0)
-    asked = usage["promptTokenCount"] + (usage.get("toolUsePromptTokenCount") or 0)
-    name = "length" if finish == "MAX_TOKENS" else "tool_calls" if calls else "stop"
-    return Truth(text, calls, name, asked, said, usage.get("cachedContentTokenCount") or 0)
+_PLAIN = ("stop", "length", "tool_calls")

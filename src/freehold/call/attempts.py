@@ -52,7 +52,10 @@ class Recorder(Protocol):
 class Answer:
     """What came of a plan. A whole answer has `body`; a stream has `relay`, its `first` client bytes, `connection`."""
 
-    __slots__ = ("attempts", "body", "connection", "first", "losses", "receipt", "relay", "status", "target")
+    passes = False
+    """The client's own dialect was spoken upstream."""
+    content_type: bytes | None = None
+    """The client's Content-Type, where it is not the dialect's usual one."""
 
     def __init__(self, target: Target, attempts: int, status: int, losses: Losses) -> None:
         self.target = target
@@ -131,24 +134,31 @@ async def _attempt(
     breaker = target.breaker
     prepared = operation.prepare(target)
     if target.guard is not None:
-        target.guard(prepared.body)
+        for body in (prepared.body, *prepared.more):
+            target.guard(body)
     now = loop.time()
     if breaker.tripped and breaker.blocks(now):
         raise NoCandidate(f"{target.name} is resting after repeated failures", retry="other")
     call_id = recorder.begin(target, number)
     breaker.begin(now)
     answer = Answer(target, number, 0, prepared.losses)
+    answer.passes = prepared.passes
     connection: Connection | None = None
     try:
         deadline = now + target.timeouts.first_byte
         flight.deadline = deadline if deadline < end else end
         connection = target.pool.idle(now) or await target.pool.acquire(flight)
+        head = b"%bx-client-request-id: %b\r\n" % (prepared.head, call_id.encode())
         body = prepared.body
-        connection.send(
-            flight,
-            b"%bx-client-request-id: %b\r\ncontent-length: %d\r\n\r\n%b"
-            % (prepared.head, call_id.encode(), len(body), body),
-        )
+        _send(connection, flight, head if target.auth is None else await target.signed(head, body, flight), body)
+        for body in prepared.more:
+            answered = await connection.read(MAX_ANSWER)
+            if connection.status != 200:
+                raise _refusal(prepared, target, connection, answered)
+            prepared.keep(answered)
+            connection.finish()
+            connection = target.pool.idle(loop.time()) or await target.pool.acquire(flight)
+            _send(connection, flight, await target.signed(head, body, flight), body)
         if operation.peek.stream:
             await _open_stream(answer, prepared, connection, flight, end)
         else:
@@ -156,10 +166,14 @@ async def _attempt(
     except BaseException as error:
         if connection is not None:
             connection.finish()
-        _settle_failure(error, answer, breaker, recorder, loop.time())
+        _settle_failure(error, answer, breaker, recorder, loop.time(), prepared.spent)
         raise
     breaker.succeed()
     return answer
+
+
+def _send(connection: Connection, flight: Flight, head: bytes, body: bytes) -> None:
+    connection.send(flight, b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body))
 
 
 async def _whole(answer: Answer, prepared: Prepared, connection: Connection) -> None:
@@ -167,6 +181,8 @@ async def _whole(answer: Answer, prepared: Prepared, connection: Connection) -> 
     answer.status = status = connection.status
     if status != 200:
         raise _refusal(prepared, answer.target, connection, body)
+    if prepared.answer_type is not None:
+        answer.content_type = prepared.answer_type(connection.fields())
     connection.finish()
     answer.body, answer.receipt = prepared.read(body)
     failed = answer.receipt.failed
@@ -181,6 +197,11 @@ async def _open_stream(answer: Answer, prepared: Prepared, connection: Connectio
         raise _refusal(prepared, answer.target, connection, await connection.read(MAX_ERROR_BODY))
     answer.relay = relay = prepared.relay()
     answer.connection = connection
+    if prepared.answer_type is not None:
+        answer.content_type = prepared.answer_type(connection.fields())
+    elif prepared.as_stream is not None and _is_json(connection):
+        _from_whole(answer, relay, prepared.as_stream(await connection.read(MAX_ANSWER)))
+        return
     committed = loop.time() + PRELUDE
     held = []
     while not relay.started:
@@ -199,6 +220,19 @@ async def _open_stream(answer: Answer, prepared: Prepared, connection: Connectio
     flight.deadline = min(end, loop.time() + answer.target.timeouts.idle)
 
 
+def _is_json(connection: Connection) -> bool:
+    """Whether the answer is one JSON value although a stream was asked for, as some hosts do it."""
+    kinds = [value for name, value in connection.headers if name.lower() == b"content-type"]
+    return bool(kinds) and kinds[-1].partition(b";")[0].strip().lower() == b"application/json"
+
+
+def _from_whole(answer: Answer, relay: Relay, events: bytes) -> None:
+    """Lets the relay read the stream that a whole answer would have been."""
+    answer.first = relay.feed(events)
+    if relay.failed is not None:
+        raise UpstreamBroken(f"the provider sent an error as an answer: {relay.failed.message}", code=relay.failed.code)
+
+
 def _refusal(prepared: Prepared, target: Target, connection: Connection, body: bytes) -> FreeholdError:
     status = connection.status
     if status == 500 and target.callers_fault is not None and target.callers_fault(body):
@@ -208,10 +242,12 @@ def _refusal(prepared: Prepared, target: Target, connection: Connection, body: b
     return prepared.read_error(status, connection.fields(), body)
 
 
-def _settle_failure(error: BaseException, answer: Answer, breaker: Breaker, recorder: Recorder, now: float) -> None:
+def _settle_failure(
+    error: BaseException, answer: Answer, breaker: Breaker, recorder: Recorder, now: float, spent: Usage | None
+) -> None:
     """Books a failed attempt, and tells the breaker whether it was the deployment's fault."""
     relay = answer.relay
-    usage = relay.usage if relay is not None else None
+    usage = relay.usage if relay is not None else spent
     if isinstance(error, FreeholdError):
         code = error.code
         gone = error.fault == "caller" and not isinstance(error, BadRequest)

@@ -11,21 +11,25 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import msgspec
 from msgspec import Struct, field
 
+from freehold.call.clouds import SIGNED, AuthKind, Signing, placed, versioned, wanting
 from freehold.config import load as config_load
 from freehold.config.checks import wrong_url
 from freehold.config.schema import Config, DialectName, ModelFacts, Provider, Timeouts
 
-AuthKind = Literal["bearer", "x-api-key", "x-goog-api-key", "none"]
-Operation = Literal["chat", "stream", "count", "completions", "embeddings", "models"]
-
+_SPEAKERS = {
+    "chat": "openai", "responses": "openai", "messages": "anthropic", "converse": "bedrock",
+}  # fmt: skip
+"""Whose row is the plain form of a dialect; the others are called like it."""
 _VERSION = re.compile(r"v[0-9]+(?:beta[0-9]*|alpha)?")
 _ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|models|messages(?:/count_tokens)?|responses)$")
+_CLOUD = re.compile(r"/(?:openai(?:/v1)?(?:/.*)?|v1(?:beta1)?(?:/.*)?|model/.*)$")
+"""What people paste behind a cloud's host, and the paths bring along."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}  # noqa: S104 compared with, never bound
 
 
@@ -36,11 +40,14 @@ class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True):
     dialect: DialectName
     base_url: str
     auth: AuthKind
-    paths: dict[Operation, str]
+    paths: dict[str, str]
     keys: list[str] = field(default_factory=list)
     base_urls: list[str] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     env_headers: dict[str, str] = field(default_factory=dict)
+    regions: list[str] = field(default_factory=list)
+    projects: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
     owned: bool = False
     docs: str = ""
@@ -79,10 +86,10 @@ class Endpoint(Struct, frozen=True):
     """The environment variable that held the base URL."""
     unavailable: str | None = None
     fix: str | None = None
-
-    @property
-    def paths(self) -> dict[Operation, str]:
-        return self.row.paths
+    paths: dict[str, str] = field(default_factory=dict)
+    """The row's, with region and project filled in."""
+    signs: Signing | None = None
+    """What `call.auth` needs to know, where it answers for each request instead of a key."""
 
 
 @cache
@@ -106,7 +113,7 @@ def row_of(name: str, dialect: DialectName | None = None) -> ProviderRow:
     row = rows().get(name)
     if row and dialect in (None, row.dialect):
         return row
-    speaker = {"chat": "openai", "messages": "anthropic", "gemini": "gemini"}[dialect or "chat"]
+    speaker = _SPEAKERS.get(dialect or "chat", dialect or "")
     plain = msgspec.structs.replace(
         rows()[speaker],
         title=name,
@@ -137,10 +144,13 @@ def normalise_base_url(row: ProviderRow, url: str) -> str:
     url = url.strip()
     parts = urlsplit(url if "://" in url else f"http://{url}")
     path = parts.path.rstrip("/")
-    if row.dialect == "chat":
+    if row.auth in SIGNED:
+        path = _CLOUD.sub("", path)
+    elif row.dialect == "chat":
         path = _chat_path(row, parts, _ENDPOINT.sub("", path))
     else:
-        path = _ENDPOINT.sub("", path)
+        own = next((own for own in row.paths.values() if path.endswith(own)), "")
+        path = _ENDPOINT.sub("", path.removesuffix(own))
         head, _, last = path.rpartition("/")
         path = head if _VERSION.fullmatch(last) else path
     return urlunsplit((parts.scheme, _netloc(parts, row), path, "", "")).rstrip("/")
@@ -180,6 +190,8 @@ def _configured(
     name: str, given: Provider, config: Config, env: Mapping[str, str], found: Mapping[str, str]
 ) -> Endpoint:
     row = row_of(name, given.dialect)
+    if row.auth in SIGNED:
+        return _signed(name, row, config, env, given)
     url, url_from = (given.base_url, None) if given.base_url else _from_env(row.base_urls, env)
     key, key_from = (given.api_key, None) if given.api_key else _from_env(row.keys, env)
     return _endpoint(
@@ -199,6 +211,8 @@ def _configured(
 def _discovered(
     name: str, row: ProviderRow, config: Config, env: Mapping[str, str], found: Mapping[str, str]
 ) -> Endpoint:
+    if row.auth in SIGNED:
+        return _signed(name, row, config, env, None)
     url, url_from = _from_env(row.base_urls, env) if config.discover else (None, None)
     key, key_from = _from_env(row.keys, env) if config.discover else (None, None)
     endpoint = _endpoint(
@@ -217,6 +231,37 @@ def _discovered(
         why, fix = f"{row.title} was not found running here", f"start it, or name it under providers as {name}"
         return msgspec.structs.replace(endpoint, unavailable=why, fix=fix)
     return endpoint
+
+
+def _signed(name: str, row: ProviderRow, config: Config, env: Mapping[str, str], given: Provider | None) -> Endpoint:
+    """A cloud's endpoint: its place comes from region and project, and `call.auth` answers for each request."""
+    told, asked = given or Provider(), given is not None
+    url, url_from = (told.base_url, None) if told.base_url else _from_env(row.base_urls, env)
+    region = told.region or _from_env(row.regions, env)[0]
+    project = told.project or _from_env(row.projects, env)[0]
+    version = told.api_version or _from_env(row.versions, env)[0]
+    _, key_from = _from_env(row.keys, env)
+    own = normalise_base_url(row, url) if url else placed(row.base_url, region, project)
+    lacking, fix = wanting(name, row, config, told, own, region, project, key_from, asked)
+    return Endpoint(
+        name=name,
+        dialect=row.dialect,
+        base_url=own,
+        auth=None,
+        headers=_merged(row.headers, told.headers),
+        owned=bool(told.owned),
+        row=row,
+        timeouts=told.timeouts or config.timeouts,
+        max_connections=told.max_connections,
+        models=told.models,
+        configured=asked,
+        key_from=key_from,
+        url_from=url_from,
+        unavailable=lacking,
+        fix=fix,
+        paths={name: placed(path, region, project) for name, path in versioned(row, version).items()},
+        signs=Signing(row.auth, region, told.profile, told.credentials, told.api_key),
+    )
 
 
 def _endpoint(
@@ -250,6 +295,7 @@ def _endpoint(
         url_from=url_from,
         unavailable=unavailable,
         fix=fix,
+        paths=row.paths,
     )
 
 
@@ -296,7 +342,7 @@ def _auth(kind: AuthKind, key: str) -> tuple[bytes, bytes] | None:
     match kind:
         case "bearer":
             return b"Authorization", b"Bearer " + key.encode()
-        case "x-api-key" | "x-goog-api-key":
+        case "x-api-key" | "x-goog-api-key" | "api-key":
             return kind.encode(), key.encode()
     return None
 

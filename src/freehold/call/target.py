@@ -3,11 +3,15 @@
 Built once per configuration; a call adds only its body and id.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
+from urllib.parse import quote
 
+from freehold.call.auth.base import Auth
 from freehold.call.breaker import Breaker
-from freehold.call.transport import Pool, request_head
+from freehold.call.transport import Flight, Pool, request_head
 from freehold.config.schema import Timeouts
 from freehold.decide.catalog import Deployment
 from freehold.dialects.traits import Traits
@@ -17,11 +21,13 @@ Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Address(NamedTuple):
-    """Where and how an endpoint is reached: `paths` by operation, `headers` with the credentials in them."""
+    """Where and how an endpoint is reached: `paths` by dialect and operation, `headers` with a fixed key in them."""
 
     pool: Pool
     paths: dict[str, str]
     headers: Headers
+    dialect: str = "chat"
+    """What most models there are spoken to in."""
 
 
 class Target:
@@ -30,6 +36,8 @@ class Target:
     __slots__ = (
         "_address",
         "_heads",
+        "_safe",
+        "auth",
         "breaker",
         "callers_fault",
         "deployment",
@@ -38,6 +46,7 @@ class Target:
         "model",
         "name",
         "pool",
+        "rewrite",
         "said",
         "timeouts",
         "traits",
@@ -52,9 +61,14 @@ class Target:
         breaker: Breaker,
         guard: Callable[[bytes], None] | None = None,
         callers_fault: Callable[[bytes], bool] | None = None,
+        auth: Auth | None = None,
+        rewrite: Callable[[bytes], bytes] | None = None,
     ) -> None:
         """`guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
-        of a 500 that the request was to blame after all."""
+        of a 500 that the request was to blame after all; `auth` answers for each request; `rewrite` is a cloud's
+        envelope around a conversation."""
+        self.auth = auth
+        self.rewrite = rewrite
         self.deployment = deployment
         self.name = deployment.name
         self.model = deployment.model
@@ -68,20 +82,25 @@ class Target:
         self.callers_fault = callers_fault
         self.said: dict[str, bytes] = {}
         """Header lines that name this deployment to clients, by the reason it was chosen for."""
+        # Amazon's signature wants a model's id as one segment; others take names with slashes as they are.
+        self._safe = "" if deployment.dialect == "converse" else "/:@-._~"
         self._heads: dict[tuple[str, bool], bytes] = {}
 
     def speaks(self, client: str) -> bool:
         """Whether a client's bytes may pass through: same dialect, and the endpoint has that path."""
         if client == self.dialect:
             return True
-        return client == "completions" and self.dialect == "chat" and "completions" in self._address.paths
+        # A model that is spoken to in another language than its neighbours is not there in the others.
+        return self.dialect == self._address.dialect and client in self._address.paths
 
     def counts(self) -> bool:
         """Whether the provider itself can count tokens."""
         return "count" in self._address.paths
 
     def head(self, operation: str, stream: bool, extra: Headers | None = None) -> bytes:
-        """Returns the request head for an operation, without length. `extra` headers replace those of the same name.
+        """Returns the request head, without length. `operation` is a dialect, for conversations, or what else is asked.
+
+        `extra` headers replace those of the same name.
 
         Raises BadRequest when the provider has no such operation.
         """
@@ -95,8 +114,7 @@ class Target:
 
     def _build(self, operation: str, stream: bool, extra: Headers) -> bytes:
         paths = self._address.paths
-        name = "chat" if operation == "messages" else operation
-        path = (paths.get("stream") if stream else None) or paths.get(name)
+        path = (paths.get(operation + "_stream") if stream else None) or paths.get(operation)
         if path is None:
             raise BadRequest(f"{self.name} has no {operation} endpoint", hint="ask another model", param="model")
         origin = self.pool.origin
@@ -105,12 +123,26 @@ class Target:
         return request_head(
             "POST",
             origin.authority,
-            origin.prefix + path.replace("{model}", _quoted(self.model)),
+            origin.prefix
+            + path.replace("{model}", _quoted(self.model, self._safe)),
             [*headers, *extra, (b"content-type", b"application/json"), (b"accept-encoding", b"identity")],
         )
 
+    async def signed(self, head: bytes, body: bytes, flight: Flight) -> bytes:
+        """`head` with what proves who sends it. Raises ProviderError when there are no credentials to be had."""
+        auth = self.auth
+        if auth is None:
+            return head
+        now = time.time()
+        if not auth.ready(now):
+            await flight.wait(asyncio.ensure_future(auth.refresh(now)))
+        method, path, _ = head.split(b" ", 2)
+        path, _, query = path.partition(b"?")
+        authority = self.pool.origin.authority
+        covered = [(b"content-type", b"application/json")]
+        lines = auth.sign(method.decode(), authority, path.decode(), query.decode(), covered, body, now)
+        return head + b"".join(b"%b: %b\r\n" % line for line in lines)
 
-def _quoted(model: str) -> str:
-    from urllib.parse import quote
 
-    return quote(model, safe="/:@-._~")
+def _quoted(model: str, safe: str) -> str:
+    return quote(model, safe=safe) if model.strip(".") else model.replace(".", "%2E")

@@ -25,7 +25,7 @@ class Facts(Struct, gc=False):
     output_tokens: int
     stream: bool = False
     kind: str = "chat"
-    """The operation: chat, completions or embeddings."""
+    """What is asked for: chat, completions, embeddings, rerank, moderations, image_generation, speech, transcription."""
     difficulty: float | None = None
     """0 trivial to 1 hard; only estimated where a route depends on it."""
     signs: tuple[str, ...] = ()
@@ -40,13 +40,20 @@ class Facts(Struct, gc=False):
 _NOTHING: frozenset[str] = frozenset()
 
 
+GENERATES = frozenset({"chat", "completions", "image_generation", "speech", "transcription"})
+"""Kinds whose answers cost output tokens."""
+TALKS = frozenset({"chat", "completions"})
+
+
 def facts(peek: Peek, kind: str = "chat") -> Facts:
-    """`kind` is the operation that is asked for: chat, completions or embeddings."""
+    """`kind` is what is asked for, see `Facts.kind`."""
     needs = _NOTHING
-    if peek.tools or peek.schema or peek.images or peek.audio or peek.documents:
+    if kind not in TALKS:
+        pass  # what the model must be able to do is the kind itself
+    elif peek.tools or peek.schema or peek.images or peek.audio or peek.documents:
         needs = frozenset(name for name in _FLAGS if getattr(peek, name))
     output = 0
-    if kind != "embeddings":
+    if kind in GENERATES:
         output = (peek.max_tokens or ASSUMED_OUTPUT) * peek.n
         if output > MOST_OUTPUT:
             output = MOST_OUTPUT

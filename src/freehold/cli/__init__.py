@@ -27,6 +27,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "up": ("freehold.cli.up", "Start the gateway, its engines and its ledger"),
     "ask": ("freehold.cli.ask", "Ask the running gateway one question"),
     "chat": ("freehold.cli.chat", "Have a conversation with a model"),
+    "launch": ("freehold.cli.launch", "Start a coding tool with this gateway behind it"),
     "models": ("freehold.cli.models", "List every model that can be asked for"),
     "keys": ("freehold.cli.keys", "Make, list and remove keys for clients"),
     "explain": ("freehold.cli.explain", "Show who would answer a prompt and why, calling nobody"),
@@ -34,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "doctor": ("freehold.cli.doctor", "Check this installation and print the fix for each fault"),
     "fake": ("freehold.cli.fake", "Run a provider that answers from a script"),
     "bench": ("freehold.cli.bench", "Measure what the gateway costs on this machine"),
+    "import": ("freehold.cli.import_", "Turn another gateway's configuration into freehold.yaml"),
     "config": ("freehold.cli.config", "Check and show the configuration"),
     "completion": ("freehold.cli.completion", "Print the shell completion script"),
 }

@@ -13,8 +13,13 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Price = Annotated[float, Meta(ge=0)]
-DialectName = Literal["chat", "messages", "gemini"]
-Capability = Literal["tools", "schema", "images", "audio", "documents", "embeddings", "completions"]
+DialectName = Literal[
+    "chat", "responses", "messages", "gemini", "converse", "cohere", "mistral", "ollama", "voyage", "jina"
+]
+Capability = Literal[
+    "tools", "schema", "images", "audio", "documents", "completions", "embeddings", "rerank", "moderations",
+    "image_generation", "speech", "transcription",
+]  # fmt: skip
 
 
 class Server(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -88,6 +93,16 @@ class Provider(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Instead of the general `timeouts`."""
     max_connections: Positive = 1000
     """Connections one worker may hold to it."""
+    region: str | None = None
+    """Bedrock and Vertex AI: the cloud's region."""
+    project: str | None = None
+    """Vertex AI: the project's id."""
+    api_version: str | None = None
+    """Azure OpenAI: an API version such as `2024-10-21` calls deployments by path; without one, the v1 API."""
+    credentials: str | None = None
+    """Vertex AI: a credentials file, where it is not the one of GOOGLE_APPLICATION_CREDENTIALS."""
+    profile: str | None = None
+    """Bedrock: a profile of ~/.aws, where it is not the one of AWS_PROFILE."""
 
 
 class Owned(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -167,6 +182,8 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """When a failing deployment is left alone."""
     strict: bool = False
     """True: a field the chosen provider cannot carry is a 400 instead of an `x-freehold-lost` header."""
+    responses_days: Annotated[int, Meta(ge=0, le=3650)] = 30
+    """How long answers of the Responses API are kept for `previous_response_id` and retrieval; 0 keeps none."""
     box: bool = True
     """Whether the model in the box, own/banking77, is served."""
     discover: bool = True

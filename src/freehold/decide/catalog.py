@@ -6,7 +6,7 @@ its maker first.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import Struct
 
@@ -59,6 +59,10 @@ class Choice(Struct):
     alone: Plan | None = None
     """The plan of a choice of one when nothing stands against it: the same each time, so made once."""
 
+    def only(self, name: str) -> "Choice":
+        """The choice of `name` alone: nothing else has what the request goes on from."""
+        return Choice(self.kind, tuple(member for member in self.members if member.name == name))
+
     def __post_init__(self) -> None:
         if len(self.members) == 1:
             self.alone = Plan(self.members, REASONS[self.kind])
@@ -79,9 +83,12 @@ class Catalog:
         providers: Mapping[str, Deployment],
         models: Mapping[str, list[str] | Auto] | None = None,
         spare: frozenset[str] = frozenset(),
+        dialect_of: Callable[[str, str, str], str] = lambda _provider, _model, usual: usual,
     ) -> None:
-        """`providers` holds one template per provider for models nobody listed. Those in `spare` are part of the
-        built-in `auto` only when there is nothing else."""
+        """`providers` holds one template per provider for models nobody listed, whose dialect `dialect_of` tells from
+        provider, model and the provider's usual one. Those in `spare` are part of the built-in `auto` only when there
+        is nothing else."""
+        self._dialect_of = dialect_of
         self.deployments = dict(deployments)
         self._providers = dict(providers)
         self._models = dict(models or {})
@@ -110,7 +117,13 @@ class Catalog:
         if template is None:
             return None
         deployment = Deployment(
-            name, provider, model, template.dialect, template.owned, can=template.can, strength=template.strength
+            name,
+            provider,
+            model,
+            self._dialect_of(provider, model, template.dialect),
+            template.owned,
+            can=template.can,
+            strength=template.strength,
         )
         choice = Choice("direct", (deployment,))
         if len(self._direct) >= MAX_DIRECT:

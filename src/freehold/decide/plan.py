@@ -36,26 +36,26 @@ def plan(facts: Facts, choice: Choice, health: Health) -> Plan:
     return Plan(tuple(ranked), reason, tuple(dropped))
 
 
-_UNFIT: dict[str, frozenset[str]] = {
-    "chat": frozenset({"embeddings", "completions"}),
-    "completions": frozenset({"embeddings"}),
-    "embeddings": frozenset(),
-}
-"""A model that can do nothing else is no model for the operation. A chat model answers completions by translation."""
+_OTHER = frozenset({"embeddings", "rerank", "moderations", "image_generation", "speech", "transcription"})
+"""A model that can do nothing else is none for a conversation."""
+_UNFIT: dict[str, frozenset[str]] = {"chat": _OTHER | {"completions"}, "completions": _OTHER}
+"""What is not enough for the kind. A chat model answers completions by translation."""
 
 
 def cannot(deployment: Deployment, facts: Facts) -> str | None:
     """Returns what makes `deployment` unable to answer, whatever its state; None when nothing is known against it."""
     can = deployment.can
+    unfit = _UNFIT.get(facts.kind)
     if can is not None:
-        if can and can <= _UNFIT[facts.kind]:
-            return f"only does {', '.join(sorted(can))}"
-        if facts.kind == "embeddings" and "embeddings" not in can:
-            return "cannot do embeddings"
+        if unfit is None:
+            return None if facts.kind in can else f"cannot do {facts.kind.replace('_', ' ')}"
+        if can and can <= unfit:
+            return f"only does {', '.join(sorted(can)).replace('_', ' ')}"
         if not facts.needs <= can:
             return "cannot do " + ", ".join(sorted(facts.needs - can))
     context = deployment.context
-    if context is not None and facts.input_tokens > context:
+    # The other kinds take many inputs at once, and the limit is one of each.
+    if context is not None and facts.input_tokens > context and unfit is not None:
         return f"context of {context} tokens, the prompt is about {facts.input_tokens}"
     return None
 

@@ -17,18 +17,23 @@ from freehold.dialects.chat.errors import error_body, read_error, write_error
 from freehold.dialects.chat.patch import patch_model, patch_sampling, patch_stream_options
 from freehold.dialects.chat.peek import MAX_CHOICES
 from freehold.dialects.chat.relay import StreamRelay
-from freehold.dialects.chat.reply import read_receipt
+from freehold.dialects.chat.reply import decode_completion, read_receipt
 from freehold.dialects.chat.settings import read_settings
 from freehold.dialects.chat.usage import write_usage
+from freehold.dialects.chat.whole import mend_reply
 from freehold.dialects.conversation import (
     Audio,
+    AudioDelta,
     Conversation,
+    Document,
     Event,
     Failed,
     Finish,
     Finished,
+    Image,
     LogprobsDelta,
     Losses,
+    MediaDelta,
     Metered,
     OpaqueDelta,
     Refusal,
@@ -53,6 +58,8 @@ from freehold.errors import BadRequest, FreeholdError, UpstreamBroken
 __all__ = [
     "StreamRelay",
     "StreamWriter",
+    "as_stream",
+    "mend_reply",
     "patch_request",
     "peek",
     "read_error",
@@ -182,7 +189,10 @@ def write_reply(reply: Reply, losses: Losses, created: int = 0) -> bytes:
     for choice in reply.choices:
         texts = [part.text for part in choice.parts if isinstance(part, Text)]
         for part in choice.parts:
-            if not isinstance(part, Text) and (name := _LOST.get(type(part), "opaque")) not in losses:
+            name = _LOST.get(type(part), "opaque")
+            if isinstance(part, Text):
+                name = "citations" if part.citations else None
+            if name is not None and name not in losses:
                 losses.append(name)
         choices.append(
             {
@@ -202,6 +212,11 @@ def write_reply(reply: Reply, losses: Losses, created: int = 0) -> bytes:
     if reply.usage is not None:
         body["usage"] = write_usage(reply.usage)
     return msgspec.json.encode(body)
+
+
+def as_stream(body: bytes) -> bytes:
+    """The stream that says what the whole answer `body` says: an event has the same form. Raises as `read_reply`."""
+    return sse(_encode(decode_completion(body))) + sse(DONE)
 
 
 class StreamWriter:
@@ -225,6 +240,8 @@ class StreamWriter:
         if self._ended:
             return b""
         if isinstance(event, TextDelta):
+            if event.citation is not None:
+                self._lose_name("citations")
             return self._chunk(event.choice, event.text, None) if event.text else b""
         if isinstance(event, Finished):
             self._finished = True
@@ -278,12 +295,15 @@ class StreamWriter:
         return b"".join((self._frame(), b'"choices":', value, end))
 
     def _lose(self, event: Event) -> None:
-        name = _LOST.get(type(event))
-        if name is not None and name not in self.losses:
+        if (name := _LOST.get(type(event))) is not None:
+            self._lose_name(name)
+
+    def _lose_name(self, name: str) -> None:
+        if name not in self.losses:
             self.losses.append(name)
 
 
-_LOST: dict[type, str] = {
+_LOST: dict[type, str | None] = {
     Thinking: "thinking",
     ThinkingDelta: "thinking",
     Refusal: "refusal",
@@ -291,6 +311,10 @@ _LOST: dict[type, str] = {
     ToolCall: "tool_calls",
     ToolStarted: "tool_calls",
     Audio: "audio",
+    AudioDelta: "audio",
+    Image: "images",
+    Document: "documents",
+    MediaDelta: "images",
     OpaqueDelta: "opaque",
     LogprobsDelta: "logprobs",
 }

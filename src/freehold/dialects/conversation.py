@@ -43,6 +43,8 @@ class Text(Struct):
     citations: list[Citation] | None = None
     signature: str | None = None
     """Gemini's `thoughtSignature` may sit on a text part."""
+    item_id: str | None = None
+    """The id of the message in OpenAI's Responses dialect, which wants it back beside the id of a reasoning item."""
 
 
 class Image(Struct):
@@ -77,12 +79,15 @@ class Document(Struct):
     context: str | None = None
     citations: bool | None = None
     cache: CacheTtl | None = None
+    raw: Any = None
+    """The document as Cohere's `documents` has it, with its id: it goes back there as it is."""
 
 
 class ToolCall(Struct):
     """`arguments` is JSON text, `{}` when the model sent none. `signature` is Gemini's `thoughtSignature`.
 
-    A `custom` call (OpenAI's custom tools) has free text instead of JSON.
+    A `custom` call (OpenAI's custom tools) has free text instead of JSON. `item_id` is the call's other id in the
+    Responses dialect (`fc_...`), where `id` is the `call_id`.
     """
 
     id: str
@@ -91,6 +96,7 @@ class ToolCall(Struct):
     signature: str | None = None
     cache: CacheTtl | None = None
     custom: bool = False
+    item_id: str | None = None
 
 
 class ToolResult(Struct):
@@ -116,6 +122,7 @@ class Thinking(Struct):
 
 class Refusal(Struct):
     text: str
+    item_id: str | None = None
 
 
 class Opaque(Struct):
@@ -137,7 +144,11 @@ class Turn(Struct):
 
 
 class Tool(Struct):
-    """A function tool; `schema` is JSON Schema of the arguments. Any other kind of tool is `opaque`."""
+    """A function tool; `schema` is JSON Schema of the arguments. Any other kind of tool is `opaque`.
+
+    `origin` is a tool this function stands in for, whole, for writers of its own dialect: a custom tool (the function
+    then takes one string, `input`) or a namespace (the same `origin` on each of its functions).
+    """
 
     name: str
     description: str | None = None
@@ -145,6 +156,7 @@ class Tool(Struct):
     strict: bool | None = None
     cache: CacheTtl | None = None
     opaque: Opaque | None = None
+    origin: Opaque | None = None
 
 
 class ToolChoice(Struct):
@@ -181,6 +193,8 @@ class Reasoning(Struct):
     adaptive: bool = False
     include: bool | None = None
     """Whether thoughts are wanted in the answer (Gemini's includeThoughts)."""
+    summary: str | None = None
+    """How much of them (Responses): `auto`, `concise`, `detailed`. `include` says the same to every dialect."""
 
 
 class Conversation(Struct):
@@ -231,6 +245,8 @@ class Usage(Struct):
 
     input total = uncached + cache_read + cache_write_5m + cache_write_1h. `output` includes `reasoning`.
     `audio_input`, `audio_output` are subsets of uncached and output. `estimated`: we counted, the provider was silent.
+    `search_units` is what Cohere bills a rerank by, beside or instead of tokens. So are `images` (made), `seconds` (of
+    sound heard) and `characters` (spoken); `image_input`, `image_output` are tokens, subsets of uncached and output.
     """
 
     uncached: int = 0
@@ -242,6 +258,12 @@ class Usage(Struct):
     audio_input: int = 0
     audio_output: int = 0
     estimated: bool = False
+    search_units: int = 0
+    image_input: int = 0
+    image_output: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    characters: int = 0
 
     @property
     def input(self) -> int:
@@ -288,6 +310,7 @@ class TextDelta(Struct):
     choice: int = 0
     signature: str | None = None
     citation: Citation | None = None
+    item_id: str | None = None
 
 
 class ThinkingDelta(Struct):
@@ -303,6 +326,7 @@ class ThinkingDelta(Struct):
 class RefusalDelta(Struct):
     text: str
     choice: int = 0
+    item_id: str | None = None
 
 
 class ToolStarted(Struct):
@@ -314,6 +338,7 @@ class ToolStarted(Struct):
     choice: int = 0
     signature: str | None = None
     custom: bool = False
+    item_id: str | None = None
 
 
 class ToolDelta(Struct):

@@ -15,6 +15,7 @@ allows far more. `arrange` keeps every part and its order where it can:
 The input is never changed: another provider may be tried with it after this one.
 """
 
+import msgspec
 from msgspec import Struct, field
 
 from freehold.dialects.conversation import Losses, Part, Text, ToolCall, ToolResult, Turn
@@ -106,7 +107,7 @@ def _name_calls(side: Side, used: set[str]) -> tuple[Side, list[tuple[ToolCall, 
             used.add(unique)
             calls.append((part, unique, place))
             if unique != part.id:  # renamed, or it carried a signature
-                part = ToolCall(unique, part.name, part.arguments, part.signature or signature, part.cache)
+                part = msgspec.structs.replace(part, id=unique, signature=part.signature or signature)
         named.add(part, place)
     return named, calls
 

@@ -3,11 +3,32 @@
 from typing import Any
 
 _WORDS = {
+    "cohere": {
+        "output": "response_format",
+        "reasoning": "thinking",
+        "stop": "stop_sequences",
+        "top_p": "p",
+        "top_k": "k",
+    },
+    "mistral": {
+        "output": "response_format",
+        "reasoning": "reasoning_effort",
+        "parallel_tools": "parallel_tool_calls",
+        "seed": "random_seed",
+    },
     "chat": {
         "output": "response_format",
         "reasoning": "reasoning_effort",
         "parallel_tools": "parallel_tool_calls",
         "thinking": "reasoning_content",
+        "voice": "audio",
+    },
+    "responses": {
+        "output": "text.format",
+        "parallel_tools": "parallel_tool_calls",
+        "max_tokens": "max_output_tokens",
+        "thinking": "reasoning",
+        "previous": "previous_response_id",
     },
     "messages": {
         "output": "output_config.format",
@@ -16,6 +37,8 @@ _WORDS = {
         "stop": "stop_sequences",
         "user": "metadata.user_id",
     },
+    "ollama": {"output": "format", "reasoning": "think", "stop": "options.stop"},
+    "ollama_generate": {"output": "format", "reasoning": "think", "stop": "options.stop"},
     "gemini": {
         "output": "generationConfig.responseJsonSchema",
         "reasoning": "generationConfig.thinkingConfig",

@@ -6,19 +6,28 @@ then the upstream was cut off. A broken stream never looks like a finished one.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from freehold.call.attempts import Answer
-from freehold.call.operation import ERRORS, Translation, stream_failure
+from freehold.call.languages import ERRORS
+from freehold.call.talk import stream_failure
 from freehold.call.transport import Flight
 from freehold.errors import FreeholdError, InternalError, UpstreamBroken
-from freehold.serve.exchange import Exchange
+from freehold.serve.endpoints import Endpoint
+from freehold.serve.exchange import Exchange, line
 from freehold.serve.recorder import RequestRecorder
 
 
-def send_whole(exchange: Exchange, body: bytes, lines: bytes = b"", status: int = 200) -> None:
-    """Answers with JSON; `lines` are further header lines."""
+def send_whole(
+    exchange: Exchange, body: bytes, lines: bytes = b"", status: int = 200, kind: bytes | None = None
+) -> None:
+    """Answers with JSON, or what `kind` says; `lines` are further header lines."""
     identity = exchange.request_id.encode()
-    exchange.answer(status, b"content-type: application/json\r\nx-request-id: %b\r\n%b" % (identity, lines), body)
+    if kind is None:
+        lines = b"content-type: application/json\r\nx-request-id: %b\r\n%b" % (identity, lines)
+    else:
+        lines = b"%bx-request-id: %b\r\n%b" % (line(b"content-type", kind), identity, lines)
+    exchange.answer(status, lines, body)
 
 
 def send_error(exchange: Exchange, client: str, error: FreeholdError) -> None:
@@ -34,25 +43,31 @@ def send_error(exchange: Exchange, client: str, error: FreeholdError) -> None:
     send_whole(exchange, body, lines, error.status)
 
 
-_STREAM = (
-    b"content-type: text/event-stream; charset=utf-8\r\n"
-    b"cache-control: no-cache\r\n"
-    b"x-accel-buffering: no\r\n"
-    b"x-request-id: %b\r\n%b"
-)
+_STREAM = b"%bcache-control: no-cache\r\nx-accel-buffering: no\r\nx-request-id: %b\r\n%b"
 
 
 async def send_stream(
-    exchange: Exchange, client: str, answer: Answer, flight: Flight, recorder: RequestRecorder
+    exchange: Exchange,
+    endpoint: Endpoint,
+    answer: Answer,
+    flight: Flight,
+    recorder: RequestRecorder,
+    keep: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
-    """Relays the rest of a stream whose first bytes are in `answer`. Never raises once the status line is out."""
+    """Relays the rest of a stream whose first bytes are in `answer`. Never raises once the status line is out.
+
+    `keep` is called when the answer is complete, before the client sees its end.
+    """
     recorder.first()
-    exchange.begin(200, _STREAM % (exchange.request_id.encode(), recorder.lines(answer)))
+    kind = line(b"content-type", answer.content_type or endpoint.stream)
+    exchange.begin(200, _STREAM % (kind, exchange.request_id.encode(), recorder.lines(answer)))
     exchange.write(answer.first)
     failure: FreeholdError | None
     try:
         tail = await _pump(exchange, answer, flight)
         failure = _verdict(answer)
+        if keep is not None and failure is None:
+            await keep()
     except FreeholdError as error:
         tail, failure = _broken_off(answer, error)
     except asyncio.CancelledError:
@@ -64,8 +79,10 @@ async def send_stream(
     if failure is not None:
         if failure.status == 499:
             return
-        if answer.relay is None or answer.relay.failed is None or isinstance(answer.relay, Translation):
-            tail += stream_failure(client, failure, exchange.request_id, answer.target.name)
+        if getattr(answer.relay, "raw", False):
+            exchange.abort()  # bytes of a sound have no place for an error; a cut is all that can be told
+            return
+        tail += _failure(exchange, endpoint.client, answer, failure)
     exchange.end(tail)
 
 
@@ -99,6 +116,18 @@ def _broken_off(answer: Answer, error: FreeholdError) -> tuple[bytes, FreeholdEr
         return relay.close(), _verdict(answer)
     except FreeholdError:
         return b"", error
+
+
+def _failure(exchange: Exchange, client: str, answer: Answer, failure: FreeholdError) -> bytes:
+    """The error event of the client's dialect; nothing where the provider's own has passed already."""
+    relay = answer.relay
+    fail = getattr(relay, "fail", None)
+    if relay is not None and relay.failed is not None and (fail is None or getattr(relay, "told", False)):
+        return b""
+    if fail is not None:
+        written: bytes = fail(failure, exchange.request_id)
+        return written
+    return stream_failure(client, failure, exchange.request_id, answer.target.name)
 
 
 def _verdict(answer: Answer) -> FreeholdError | None:

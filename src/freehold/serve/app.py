@@ -12,19 +12,10 @@ from freehold.errors import FreeholdError, InternalError, MethodNotAllowed
 from freehold.serve import asgi
 from freehold.serve.answer import send_error
 from freehold.serve.control import Control
+from freehold.serve.endpoints import Endpoint, find
 from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
-from freehold.serve.pipeline import Endpoint, respond
-
-_ENDPOINTS = {
-    "/chat/completions": Endpoint("chat", "talk"),
-    "/completions": Endpoint("completions", "talk", "completions"),
-    "/embeddings": Endpoint("embeddings", "embed", "embeddings"),
-    "/messages": Endpoint("messages", "talk"),
-    "/messages/count_tokens": Endpoint("messages", "count"),
-}
-PATHS = {prefix + path: endpoint for path, endpoint in _ENDPOINTS.items() for prefix in ("/v1", "", "/v1/v1")}
-"""With and without /v1, and doubled: SDKs differ in whether they add it to the base URL."""
+from freehold.serve.pipeline import respond
 
 
 class App:
@@ -37,7 +28,7 @@ class App:
 
     async def __call__(self, exchange: Exchange) -> None:
         gateway = self.gateway
-        endpoint = PATHS.get(exchange.path)
+        endpoint = find(exchange.path, exchange.query)
         try:
             if endpoint is None:
                 await asgi.run(self._control, exchange, gateway.max_body)

@@ -7,6 +7,7 @@ the owner declares.
 from collections.abc import Mapping
 
 from freehold.call import models
+from freehold.call.profiles.speaks import dialect_of
 from freehold.call.providers import Endpoint
 from freehold.config.checks import own_name
 from freehold.config.load import Loaded
@@ -66,7 +67,7 @@ def build_catalog(
         endpoint.name: Deployment("", endpoint.name, "", endpoint.dialect, endpoint.owned, strength=DEFAULT_STRENGTH)
         for endpoint in endpoints.values()
     }
-    return Catalog(deployments, templates, config.models, spare=frozenset({f"{OWN}/{BOX}"}))
+    return Catalog(deployments, templates, config.models, spare=frozenset({f"{OWN}/{BOX}"}), dialect_of=dialect_of)
 
 
 def _rented(name: str, endpoint: Endpoint, model: str, facts: ModelFacts, rate: Rate | None) -> Deployment:
@@ -75,7 +76,7 @@ def _rented(name: str, endpoint: Endpoint, model: str, facts: ModelFacts, rate: 
         name,
         endpoint.name,
         model,
-        endpoint.dialect,
+        dialect_of(endpoint.name, model, endpoint.dialect),
         owned=endpoint.owned,
         context=facts.context,
         max_output=facts.max_output,

@@ -1,4 +1,4 @@
-"""Everything that is not a model's answer: models, health, metrics, the status page. Off the hot path: Starlette.
+"""Everything that is not a model's answer: lists, health, metrics, the status page. Off the hot path: Starlette.
 
 Health is open, because load balancers have no key; it says ready or not and nothing else. The rest asks for a key,
 as a bearer token or, for a browser, as the password of HTTP Basic. No address is trusted for being local.
@@ -6,7 +6,7 @@ as a bearer token or, for a browser, as the password of HTTP Basic. No address i
 
 import base64
 import binascii
-import time
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -18,14 +18,15 @@ from starlette.types import Receive, Scope, Send
 
 from freehold import __version__
 from freehold.admit.keys import Principal
-from freehold.dialects import chat, messages
+from freehold.dialects import chat, gemini, messages, ollama
 from freehold.errors import FreeholdError, MethodNotAllowed, NotFound, Unauthorized
 from freehold.serve.exchange import new_request_id
+from freehold.serve.gateway import Gateway
+from freehold.serve.kept_paths import KeptPaths
+from freehold.serve.lists import Lists
 
 if TYPE_CHECKING:
     from freehold.serve.app import App
-
-_STARTED = int(time.time())
 
 
 class Control:
@@ -40,9 +41,10 @@ class Control:
             Route("/metrics", self.metrics),
             Route("/status", self.status),
         ]
+        kept = KeptPaths(self)
+        routes += Lists(self).routes()
         for prefix in ("/v1", "", "/v1/v1"):
-            routes.append(Route(prefix + "/models", self.models))
-            routes.append(Route(prefix + "/models/{name:path}", self.model))
+            routes += kept.routes(prefix)
         self._starlette = Starlette(
             routes=routes,
             exception_handlers={FreeholdError: _render, 404: _not_found, 405: _not_allowed},  # type: ignore[dict-item]
@@ -50,6 +52,11 @@ class Control:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._starlette(scope, receive, send)
+
+    @property
+    def gateway(self) -> Gateway:
+        """The one in force."""
+        return self._app.gateway
 
     async def root(self, request: Request) -> Response:
         """Clients probe it before they begin (HEAD /); people are shown the way."""
@@ -64,61 +71,20 @@ class Control:
         return _json({"status": "ok"})
 
     async def metrics(self, request: Request) -> Response:
-        self._principal(request)
+        self.principal(request)
         page = self._app.gateway.metrics_page()
         return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    async def models(self, request: Request) -> Response:
-        """One shape that both the OpenAI and the Anthropic SDK read as their own."""
-        principal = self._principal(request)
-        data = [self._describe(name) for name in self._app.gateway.catalog.names() if principal.may_ask(name)]
-        ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-        return _json({"object": "list", "data": data, "has_more": False, **ends})
-
-    async def model(self, request: Request) -> Response:
-        principal = self._principal(request)
-        name = request.path_params["name"]
-        if not principal.may_ask(name) or self._app.gateway.catalog.find(name) is None:
-            raise NotFound(
-                f"there is no model {name!r} here", hint="GET /v1/models", code="model_not_found", param="model"
-            )
-        return _json(self._describe(name))
-
-    def _describe(self, name: str) -> dict[str, object]:
-        choice = self._app.gateway.catalog.find(name)
-        members = choice.members if choice else ()
-        provider = members[0].provider if len(members) == 1 else "freehold"
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(_STARTED))
-        described: dict[str, object] = {
-            "id": name,
-            "object": "model",
-            "type": "model",
-            "display_name": name,
-            "created": _STARTED,
-            "created_at": created,
-            "owned_by": provider,
-        }
-        if len(members) != 1:
-            return {**described, "deployments": [member.name for member in members]}
-        (member,) = members
-        return {
-            **described,
-            "context_length": member.context,
-            "owned": member.owned,
-            "capabilities": sorted(member.can) if member.can is not None else None,
-            "pricing": {"input": member.input_price, "output": member.output_price},
-            "state": self._app.gateway.health(member) or "ready",
-        }
-
     async def status(self, request: Request) -> Response:
-        self._principal(request)
+        self.principal(request)
         from jinja2 import Environment, PackageLoader
 
         environment = Environment(loader=PackageLoader("freehold.serve"), autoescape=True)
         page = environment.get_template("status.html").render(version=__version__, **self._app.gateway.status())
         return HTMLResponse(page, headers={"cache-control": "no-store", "content-security-policy": _CSP})
 
-    def _principal(self, request: Request) -> Principal:
+    def principal(self, request: Request) -> Principal:
+        """Raises Unauthorized."""
         keyring = self._app.gateway.keyring
         headers = dict(request.scope["headers"])
         scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
@@ -140,12 +106,22 @@ def _json(value: object, status: int = 200) -> Response:
 
 def _render(request: Request, error: FreeholdError) -> Response:
     request_id = new_request_id()
-    language = messages if b"anthropic-version" in dict(request.scope["headers"]) else chat
+    language = _language(request)
     headers = {"x-request-id": request_id}
     if error.status == 401:
         headers["www-authenticate"] = 'Basic realm="Freehold: any user, the key as password"'
     body = language.write_error(error, request_id)
     return Response(body, error.status, headers, media_type="application/json")
+
+
+def _language(request: Request) -> ModuleType:
+    """Whose error form a client on this path reads."""
+    path = request.scope["path"]
+    if path.startswith("/v1beta/"):
+        return gemini
+    if path.startswith("/api/"):
+        return ollama
+    return messages if b"anthropic-version" in dict(request.scope["headers"]) else chat
 
 
 def _not_found(request: Request, error: Exception) -> Response:

@@ -53,7 +53,10 @@ class Exchange:
     query = b""
     version = ""
     headers: dict[bytes, bytes]
+    given = b""
+    """The body as it came."""
     body = b""
+    """The body to be worked on."""
     started = 0.0
     keep_alive = True
     complete = False
@@ -78,6 +81,10 @@ class Exchange:
 
     # The request
 
+    @property
+    def content_type(self) -> str:
+        return self.headers.get(b"content-type", b"").decode("latin-1")
+
     async def read(self, limit: int) -> bytes:
         """Reads the body. Raises TooLarge past `limit` bytes, as soon as that is known, and ClientGone."""
         if b"content-encoding" in self.headers and self.headers[b"content-encoding"].lower() != b"identity":
@@ -87,7 +94,7 @@ class Exchange:
         if self._size > limit:
             raise _too_large(limit)
         chunks = self._chunks
-        self.body = body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        self.given = self.body = body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
         return body
 
     async def _rest(self, limit: int) -> None:

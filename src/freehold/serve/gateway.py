@@ -13,23 +13,28 @@ from collections.abc import Callable, Iterable
 
 from freehold.admit.keys import Keyring, read_keys
 from freehold.admit.limits import Limits
+from freehold.call.auth import Auth
 from freehold.call.breaker import Breaker
+from freehold.call.clouds import Signing, make_auth
 from freehold.call.profiles import traits
 from freehold.call.providers import Endpoint, resolve
+from freehold.call.talk import COUNTERS
 from freehold.call.target import Address, Target
 from freehold.call.transport import Origin, Pool
 from freehold.call.transport.pool import IDLE_SECONDS
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.decide import Catalog, Deployment
-from freehold.errors import EngineError
-from freehold.home import journal_dir, keys_file, run_dir
+from freehold.dialects.converse.invoke import messages_on_vertex
+from freehold.errors import ConfigError, EngineError
+from freehold.home import home, journal_dir, keys_file, run_dir
 from freehold.own.guard import callers_fault, guard
 from freehold.record.journal import Journal
 from freehold.record.metrics import Metrics
 from freehold.serve.catalog import OWN, build_catalog
 from freehold.serve.exchange import Exchange
 from freehold.serve.flights import Flights
+from freehold.serve.kept import KeptResponses
 from freehold.serve.published import Engine, Engines, Local, Published, Rates, stamp
 
 ENGINE_CONNECTIONS = 128
@@ -41,7 +46,7 @@ OWN_PATHS = {"chat": "/chat/completions", "completions": "/completions", "embedd
 class Shared:
     """What outlives a configuration. One per worker process."""
 
-    def __init__(self, index: int, workers: int = 1) -> None:
+    def __init__(self, index: int, workers: int = 1, keep_days: int = 30) -> None:
         self.worker = f"w{index}"
         self.journal = Journal(journal_dir(), self.worker)
         self.limits = Limits(run_dir() / "limits", alone=workers == 1)
@@ -50,7 +55,9 @@ class Shared:
         self._engines = Published(run_dir() / "engines.json", Engines)
         self._rates = Published(run_dir() / "rates.json", Rates)
         self._local = Published(run_dir() / "local.json", Local)
+        self.kept = KeptResponses(home() / "responses.db", keep_days)
         self.breakers: dict[str, Breaker] = {}
+        self._auths: dict[Signing, Auth] = {}
         self._pools: dict[tuple[str, float, int], Pool] = {}
         self._keys = stamp(keys_file())
 
@@ -62,6 +69,16 @@ class Shared:
             origin = Origin.parse(base_url)
             pool = self._pools[key] = Pool(origin, connect_timeout=connect, limit=limit, idle_seconds=idle)
         return pool
+
+    def auth(self, signing: Signing) -> Auth:
+        """Returns what signs requests so; tokens outlive a configuration. Raises EngineError: what is missing."""
+        auth = self._auths.get(signing)
+        if auth is None:
+            try:
+                auth = self._auths[signing] = make_auth(signing, os.environ)
+            except ConfigError as error:
+                raise EngineError(error.message, hint=error.hint, code="no_credentials", retry="other") from error
+        return auth
 
     def changed(self) -> bool:
         """Whether engines, rates or keys were replaced since the last look, so that a new gateway is due."""
@@ -95,6 +112,7 @@ class Shared:
         self.metrics.save()
         self.journal.close()
         self.limits.close()
+        self.kept.close()
 
 
 class Gateway:
@@ -109,6 +127,7 @@ class Gateway:
         self.journal = shared.journal
         self.limits = shared.limits
         self.metrics = shared.metrics
+        self.kept = shared.kept
         self.flights = shared.flights
         self.flights.limit = self.config.server.max_inflight
         self.max_body = self.config.server.max_body_mb * 1024 * 1024
@@ -151,8 +170,16 @@ class Gateway:
         endpoint = self.endpoints[deployment.provider]
         pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)
         auth = [endpoint.auth] if endpoint.auth else []
-        address = Address(pool, {str(k): v for k, v in endpoint.paths.items()}, [*auth, *endpoint.headers])
-        return Target(deployment, address, traits(deployment.provider, deployment.model), endpoint.timeouts, breaker)
+        address = Address(pool, endpoint.paths, [*auth, *endpoint.headers], endpoint.dialect)
+        return Target(
+            deployment,
+            address,
+            traits(deployment.provider, deployment.model),
+            endpoint.timeouts,
+            breaker,
+            auth=self.shared.auth(endpoint.signs) if endpoint.signs is not None else None,
+            rewrite=messages_on_vertex if (endpoint.row.auth, deployment.dialect) == ("google", "messages") else None,
+        )
 
     def _breaker(self, name: str) -> Breaker:
         breaker = self.shared.breakers.get(name)
@@ -199,7 +226,12 @@ class Gateway:
         return max(1.0, min((wait for wait in waits if wait), default=1.0))
 
     def can_count(self, deployment: Deployment) -> bool:
-        return deployment.dialect in ("messages", "gemini") and self.target(deployment).counts()
+        return deployment.dialect in COUNTERS and self.target(deployment).counts()
+
+    def strict_for(self, exchange: Exchange) -> bool:
+        """Whether what a provider cannot carry is an error: the client's header decides, else the configuration."""
+        wanted = exchange.headers.get(b"x-freehold-strict")
+        return self.strict if wanted is None else wanted.strip().lower() in (b"1", b"true", b"yes", b"on")
 
     def patience(self, exchange: Exchange) -> tuple[int, float]:
         """Retries of ours, and seconds for all attempts together.

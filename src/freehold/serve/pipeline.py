@@ -9,55 +9,54 @@ record     the hold is settled, metrics are counted
 answer     the client's own dialect, with who served it and why
 """
 
-from typing import NamedTuple
+import time
 
 from freehold.admit.keys import Principal, check_model
-from freehold.call.attempts import call
-from freehold.call.operation import CLIENT, Count, Embed, Operation, Talk
+from freehold.call.attempts import Answer, call
+from freehold.call.talk import Count, Talk
 from freehold.call.transport import Flight
 from freehold.classify import Facts, difficulty, facts
 from freehold.decide import Choice, Plan, plan
-from freehold.dialects import embeddings, messages
+from freehold.dialects import responses
 from freehold.dialects.conversation import Text
-from freehold.dialects.peek import Peek
 from freehold.errors import NoCandidate, NotFound
+from freehold.serve import kept
 from freehold.serve.answer import send_stream, send_whole
+from freehold.serve.endpoints import KEEPS, LOADS, Endpoint, answer_loading
 from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
 from freehold.serve.recorder import RequestRecorder
-
-
-class Endpoint(NamedTuple):
-    """What a path stands for: the client's dialect, and the operation on it."""
-
-    client: str
-    operation: str
-    """talk, embed or count."""
-    kind: str = "chat"
-    """What it asks a model for: chat, completions or embeddings."""
 
 
 async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> None:
     """Answers one request, whole or streamed. Raises FreeholdError as long as nothing has been sent."""
     principal = gateway.keyring.authenticate(exchange.headers)
     body = await exchange.read(gateway.max_body)
+    only = None
+    if kept.MARK in body and exchange.path in KEEPS:
+        exchange.body, only = await gateway.kept.recall(principal, body)
 
-    peek = _peek(endpoint, body)
+    peek = endpoint.peek(exchange)
     check_model(principal, peek.model)
     choice = gateway.catalog.find(peek.model)
     if choice is None:
         raise _unknown_model(gateway, principal, peek.model)
 
     known = facts(peek, endpoint.kind)
-    operation = _operation(gateway, endpoint, exchange, peek)
+    operation = endpoint.operation(exchange, peek, gateway.strict_for(exchange))
     if choice.kind == "auto" and isinstance(operation, Talk):
         _estimate_difficulty(known, operation)
-    decision = decide(gateway, known, choice)
+    decision = decide(gateway, known, choice if only is None else choice.only(only))
     gateway.metrics.decision(choice.kind)
 
     if isinstance(operation, Count) and not gateway.can_count(decision.attempts[0]):
-        send_whole(exchange, messages.write_count(messages.estimate_tokens(body)))
+        send_whole(exchange, operation.estimate())
         return
+    if exchange.path in LOADS and decision.attempts[0].dialect != "ollama":
+        loaded = answer_loading(exchange, time.time())
+        if loaded is not None:
+            send_whole(exchange, loaded)
+            return
 
     hold = gateway.limits.take(principal, known.held)
     retries, total = gateway.patience(exchange)
@@ -75,12 +74,20 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
         )
         if answer.relay is None:
             recorder.finish(answer)
-            send_whole(exchange, answer.body, recorder.lines(answer))
+            if exchange.path in KEEPS:
+                await _keep(gateway, principal, exchange, body, answer)
+            send_whole(exchange, answer.body, recorder.lines(answer), kind=answer.content_type)
         else:
-            await send_stream(exchange, endpoint.client, answer, flight, recorder)
+            keep = (lambda: _keep(gateway, principal, exchange, body, answer)) if exchange.path in KEEPS else None
+            await send_stream(exchange, endpoint, answer, flight, recorder, keep)
     finally:
         gateway.flights.end(flight, exchange)
         recorder.close()
+
+
+async def _keep(gateway: Gateway, principal: Principal, exchange: Exchange, body: bytes, answer: Answer) -> None:
+    """Keeps an answer of the Responses API before the client can have seen its end."""
+    await gateway.kept.keep(principal, body, responses.echo(body), answer)
 
 
 def decide(gateway: Gateway, known: Facts, choice: Choice) -> Plan:
@@ -99,29 +106,6 @@ def decide(gateway: Gateway, known: Facts, choice: Choice) -> Plan:
         param="model",
         retry_after=None if lasting else gateway.soonest([drop.deployment for drop in decision.dropped]),
     )
-
-
-def _peek(endpoint: Endpoint, body: bytes) -> Peek:
-    if endpoint.operation == "embed":
-        return embeddings.peek(body)
-    if endpoint.operation == "count":
-        return messages.peek_count(body)
-    peeked: Peek = CLIENT[endpoint.client].peek(body)
-    return peeked
-
-
-def _operation(gateway: Gateway, endpoint: Endpoint, exchange: Exchange, peek: Peek) -> Operation:
-    if endpoint.operation == "embed":
-        return Embed(exchange.body, peek)
-    if endpoint.operation == "count":
-        return Count(exchange.body, peek)
-    forward = None
-    if endpoint.client == "messages":
-        forward = [(name, exchange.headers[name]) for name in _FORWARDED if name in exchange.headers]
-    return Talk(endpoint.client, exchange.body, peek, forward=forward, strict=gateway.strict)
-
-
-_FORWARDED = (b"anthropic-beta", b"anthropic-version")
 
 
 def _estimate_difficulty(known: Facts, operation: Talk) -> None:

@@ -8,6 +8,7 @@ from freehold.admit.limits import Hold
 from freehold.call.attempts import Answer
 from freehold.call.target import Target
 from freehold.classify import Facts
+from freehold.classify.facts import GENERATES
 from freehold.decide import Plan
 from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
@@ -141,7 +142,7 @@ class RequestRecorder:
         if usage is None:
             size = len(answer.body) if relay is None else relay.output_bytes
             if failure is None or size:
-                output = 0 if self._endpoint == "embeddings" else size // BYTES_PER_TOKEN
+                output = size // BYTES_PER_TOKEN if self._known.kind in GENERATES else 0
                 usage = Usage(uncached=self._known.input_tokens, output=output, estimated=True)
         if failure is None:
             status = "200"

@@ -39,7 +39,7 @@ def run(index: int, listener: socket.socket, source: Snapshotted, ready: int) ->
 
 async def _serve(index: int, listener: socket.socket, source: Snapshotted, ready: int) -> None:
     loaded = source.load()
-    shared = Shared(index, loaded.config.server.workers)
+    shared = Shared(index, loaded.config.server.workers, loaded.config.responses_days)
     app = App(build(loaded, shared))
     loop = asyncio.get_running_loop()
     connections: set[HttpConnection] = set()

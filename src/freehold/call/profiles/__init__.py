@@ -7,6 +7,7 @@ to a family:
 - a provider that makes its own models has one family (openai, anthropic, gemini, mistral, deepseek, xai);
 - a built-in host of others' models goes through `hosted`, since the host's software, not the model's maker, reads
   the request;
+- our own engine, llama.cpp, goes the same way, whatever its weights are called;
 - a provider we know nothing of is judged by the model's name alone: a proxy passes a family's refusals on.
 
 What no file knows gets the plain form, which a well-behaved endpoint accepts.
@@ -46,6 +47,8 @@ def traits(provider: str, model: str) -> Traits:
     """Returns the traits of `model`, as the provider names it, at `provider`, as the configuration names it."""
     row = rows().get(provider)
     name = model.lower()
+    if provider == "own":
+        return hosted.profile(provider, name, PLAIN)
     if row is None:
         return _by_name(name)
     base = msgspec.structs.replace(PLAIN, **row.traits)

@@ -31,6 +31,12 @@ def profile(model: str, base: Traits) -> Traits:
         found = replace(found, thinking="budget")  # extended thinking came with 3.7
     if version >= (5, 0) or (family == "opus" and version >= (4, 7)):
         found = replace(found, sampling=False)  # temperature, top_p and top_k other than the default are answered 400
+    if version >= (5, 1):
+        # models/fable-5-1, opus-5-5 and sonnet-5-5 there: 'tool_choice: type "tool" and "any" are not supported for
+        # this model', '"thinking.type.disabled" is not supported for this model'
+        found = replace(found, force_tool=False, thinking_off=False)
+    elif family in ("fable", "mythos"):
+        found = replace(found, thinking_off=False)  # always adaptive; Fable 5 still accepts every tool choice
     if version < (4, 5) and not (family == "opus" and version == (4, 1)):
         found = replace(found, json_schema="tool")  # structured outputs came with Opus 4.1, then the 4.5 models
     return found

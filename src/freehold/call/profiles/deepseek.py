@@ -16,5 +16,11 @@ def profile(model: str, base: Traits) -> Traits:
         # back to the API" (400). On other turns they are ignored, so sending them always is right. Only R1, retired
         # in 2026-07, refused them.
         replay_reasoning="reasoning_content",
+        demands_reasoning=True,
         thinking="effort",  # reasoning_effort: low, high, max
+        # "Thinking mode does not support this tool_choice" (400) for required and for a named function:
+        # github.com/deepseek-ai/DeepSeek-V3/issues/1376. deepseek-chat does not think.
+        force_tool=model == "deepseek-chat",
+        # reasoning_details in a message is refused: github.com/maximhq/bifrost/pull/5277
+        strict_messages=True,
     )

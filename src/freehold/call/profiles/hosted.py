@@ -1,9 +1,10 @@
-"""Open models on somebody's servers, rented or owned: what the weights ask for, whoever runs them.
+"""Open models on somebody's servers, rented or owned: what the weights ask for, and what the host's software takes.
 
 Hosts translate their own API to the model, so a maker's API rules do not apply; a chat template's rules do.
 """
 
 import re
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -14,13 +15,48 @@ _GPT_OSS = re.compile(r"(?:^|/)gpt-oss")
 _GROQ_SCHEMA = re.compile(r"(?:^|/)(?:gpt-oss|kimi-k2|llama-4)")
 
 
+_LLAMA_CPP: dict[str, Any] = {
+    "top_k": True,  # tools/server/README.md
+    # Accepted since 2026-01 and used where the chat template can: github.com/ggml-org/llama.cpp/pull/18994
+    "replay_reasoning": "reasoning_content",
+}
+_HOSTS: dict[str, dict[str, Any]] = {
+    "own": _LLAMA_CPP,  # the embedded engine
+    "llamacpp": _LLAMA_CPP,
+    "vllm": {
+        "top_k": True,  # docs.vllm.ai, OpenAI-compatible server: extra parameters
+        # The older name is no longer read: github.com/vllm-project/vllm/pull/33402
+        "replay_reasoning": "reasoning",
+    },
+    "sglang": {
+        "top_k": True,  # docs.sglang.io, sampling parameters
+        "replay_reasoning": "reasoning_content",  # protocol.py, ChatCompletionMessageGenericParam
+    },
+    "lmstudio": {"top_k": True},  # lmstudio.ai/docs, OpenAI compatibility: supported payload parameters
+    "openrouter": {
+        "top_k": True,  # openrouter.ai/docs/api_reference/parameters
+        "extras": ("verbosity",),  # the same page
+        # openrouter.ai/docs/guides/best-practices/reasoning-tokens: one object for all models, and entries to send back
+        "thinking": "object",
+        "replay_reasoning": "reasoning_details",
+    },
+    "fireworks": {"top_k": True},  # docs.fireworks.ai, chat completions
+    "together": {"top_k": True},  # docs.together.ai, chat completions
+    # inference-docs.cerebras.ai/resources/openai: frequency_penalty, logit_bias and presence_penalty are answered 400.
+    # reasoning_details in a message is refused: github.com/maximhq/bifrost/pull/5277
+    "cerebras": {"penalties": False, "strict_messages": True},
+    # "property 'reasoning_content' is unsupported" (400): github.com/janhq/jan/issues/8136
+    "groq": {"strict_messages": True},
+}
+
+
 def profile(host: str, model: str, base: Traits) -> Traits:
-    found = base
+    found = replace(base, **_HOSTS.get(host, {}))
     if _MISTRAL.search(model):
         # The chat templates of Mistral's v3 tokenizer refuse other ids, on vLLM, mlx-lm and through OpenRouter alike:
         # github.com/ml-explore/mlx-lm/pull/1399, github.com/openclaw/openclaw/issues/57672
         found = replace(found, tool_id="alnum9")
-    if _GPT_OSS.search(model):
+    if _GPT_OSS.search(model) and found.thinking == "none":
         found = replace(found, thinking="effort")  # the harmony format has low, medium and high
     if host == "groq" and not _GROQ_SCHEMA.search(model):
         # console.groq.com/docs/structured-outputs lists the models with json_schema; the others have JSON mode.

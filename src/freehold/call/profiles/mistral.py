@@ -18,6 +18,8 @@ def profile(model: str, base: Traits) -> Traits:
         temperature_max=1.5,  # API reference, temperature: maximum 1.5
         # A trailing assistant message is refused unless it carries `prefix: true`, which no client dialect has.
         prefill=False,
+        strict_messages=True,  # "Extra inputs are not permitted" (422)
+        extras=("prompt_cache_key",),  # recorded: status 200
     )
     if _ADJUSTABLE.match(model):
         found = replace(found, thinking="effort")  # docs.mistral.ai/capabilities/reasoning: reasoning_effort

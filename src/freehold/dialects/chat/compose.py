@@ -12,8 +12,9 @@ import msgspec
 
 from freehold.dialects.chat.compose_messages import report, write_messages
 from freehold.dialects.chat.content import DIALECT
-from freehold.dialects.conversation import Conversation, Losses, OutputFormat, Tool, ToolChoice
+from freehold.dialects.conversation import Conversation, Losses, OutputFormat, Reasoning, Tool, ToolChoice
 from freehold.dialects.traits import PLAIN, Traits
+from freehold.dialects.words import word
 from freehold.errors import BadRequest
 
 SAMPLING_DEFAULTS: dict[str, Any] = {
@@ -27,6 +28,17 @@ SAMPLING_DEFAULTS: dict[str, Any] = {
 }
 """What `traits.sampling` False forbids, and the value that may vanish unreported."""
 
+PENALTIES = frozenset({"presence_penalty", "frequency_penalty", "logit_bias"})
+"""What `traits.penalties` False forbids."""
+
+_VOICES = frozenset(
+    ("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse")
+)
+"""OpenAI's, as the SDK's `Voice` and its docstring list them."""
+
+_EXTRAS: dict[str, Any] = {"verbosity": "medium", "store": False, "prompt_cache_key": None, "safety_identifier": None}
+"""OpenAI's optional fields, and the value that may vanish unreported."""
+
 _EFFORTS = {"max": "high", "xhigh": "xhigh", "minimal": "minimal", "none": "none", "low": "low", "medium": "medium"}
 _ENCODER = msgspec.json.Encoder()
 
@@ -36,15 +48,15 @@ def write_request(conversation: Conversation, losses: Losses, traits: Traits = P
 
     Raises BadRequest when tool schemas or the like are nested too deeply to be written.
     """
-    own = conversation.dialect == DIALECT
     body: dict[str, Any] = {"model": conversation.model, "messages": write_messages(conversation, losses, traits)}
-    _write_tools(conversation, body, losses, own)
+    _write_tools(conversation, body, losses, traits)
     _write_output(conversation.output, body, losses, traits)
-    _write_reasoning(conversation, body, losses, traits, own)
+    _write_reasoning(conversation, body, losses, traits)
     if conversation.max_tokens is not None:
         body[traits.max_tokens_field] = conversation.max_tokens
     _write_sampling(conversation, body, losses, traits)
-    _write_rest(conversation, body, losses, own)
+    _write_voice(conversation, body, losses)
+    _write_rest(conversation, body, losses, traits)
     if conversation.stream:
         body["stream"] = True
         if traits.stream_usage:
@@ -107,7 +119,8 @@ def add_instruction(messages: list[Any], text: str, traits: Traits) -> None:
 # Tools
 
 
-def _write_tools(conversation: Conversation, body: dict[str, Any], losses: Losses, own: bool) -> None:
+def _write_tools(conversation: Conversation, body: dict[str, Any], losses: Losses, traits: Traits) -> None:
+    own = conversation.dialect == DIALECT
     choice = conversation.tool_choice
     tools = conversation.tools
     if choice is not None and choice.names is not None and not own:
@@ -125,7 +138,10 @@ def _write_tools(conversation: Conversation, body: dict[str, Any], losses: Losse
     if written:
         body["tools"] = written
     if choice is not None and (written or own):
-        body["tool_choice"] = _write_choice(choice, own)
+        if choice.mode in ("required", "tool") and not traits.force_tool:
+            report(losses, "tool_choice")
+            choice = ToolChoice("auto", names=choice.names)
+        body["tool_choice"] = _write_choice(choice, written, own)
     elif choice is not None and choice.mode in ("required", "tool"):
         report(losses, "tool_choice")
     if conversation.parallel_tools is not None and (written or own):
@@ -154,13 +170,20 @@ def _write_tool(tool: Tool, index: int, losses: Losses, own: bool) -> dict[str, 
     return written
 
 
-def _write_choice(choice: ToolChoice, own: bool) -> Any:
+def _write_choice(choice: ToolChoice, tools: list[dict[str, Any]], own: bool) -> Any:
     if choice.mode == "tool" and choice.name is not None:
-        return {"type": "function", "function": {"name": choice.name}}
+        custom = any(tool.get("type") == "custom" and _name_of(tool) == choice.name for tool in tools)
+        kind = "custom" if custom else "function"
+        return {"type": kind, kind: {"name": choice.name}}
     if choice.names is not None and own:
-        tools = [{"type": "function", "function": {"name": name}} for name in choice.names]
-        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": tools}}
+        allowed = [{"type": "function", "function": {"name": name}} for name in choice.names]
+        return {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": allowed}}
     return choice.mode
+
+
+def _name_of(custom: dict[str, Any]) -> Any:
+    inner = custom.get("custom")
+    return inner.get("name") if isinstance(inner, dict) else custom.get("name")
 
 
 # Sampling and the rest
@@ -171,7 +194,7 @@ def _write_sampling(conversation: Conversation, body: dict[str, Any], losses: Lo
         value = getattr(conversation, name)
         if value is None:
             continue
-        if not traits.sampling:
+        if not traits.sampling or (name in PENALTIES and not traits.penalties):
             if value != default:
                 report(losses, name)
         elif name == "temperature" and value > traits.temperature_max:
@@ -190,43 +213,107 @@ def _write_sampling(conversation: Conversation, body: dict[str, Any], losses: Lo
         body["seed"] = conversation.seed
 
 
-def _write_reasoning(
-    conversation: Conversation, body: dict[str, Any], losses: Losses, traits: Traits, own: bool
-) -> None:
+def _write_reasoning(conversation: Conversation, body: dict[str, Any], losses: Losses, traits: Traits) -> None:
     reasoning = conversation.reasoning
-    if reasoning is None:
-        return
-    effort = reasoning.effort
-    if own:
-        if effort is not None:
-            body["reasoning_effort"] = effort
-        return
+    name = word(conversation.dialect, "reasoning")
+    if reasoning is not None and conversation.dialect == DIALECT:
+        if reasoning.include is not None or reasoning.budget is not None:
+            body["reasoning"] = _reasoning_object(reasoning)
+        elif reasoning.effort is not None:
+            body["reasoning_effort"] = reasoning.effort
+    elif reasoning is not None and traits.thinking == "object":
+        body["reasoning"] = _reasoning_object(reasoning)
+    elif reasoning is not None and (effort := _effort(reasoning, traits)) is not None:
+        body["reasoning_effort"] = effort
+    elif reasoning is not None:
+        in_vain = not reasoning.enabled if traits.thinking == "effort" else reasoning.enabled
+        if in_vain:  # a model that cannot think was asked to, or one that must think was asked not to
+            report(losses, name)
+    if not traits.tools_and_reasoning and "tools" in body:
+        if body.get("reasoning_effort", "none") != "none":
+            report(losses, name)
+        if "reasoning_effort" in body or not traits.sampling:
+            body["reasoning_effort"] = "none"  # said even where nobody asked, if the model reasons by default
+
+
+def _effort(reasoning: Reasoning, traits: Traits) -> str | None:
     if traits.thinking != "effort":
-        if reasoning.enabled:
-            report(losses, "thinking")
-        return
+        return None
     if not reasoning.enabled:
-        report(losses, "thinking")  # older reasoning models cannot be told not to
-        return
+        return "none" if traits.effort_none else None
+    effort = reasoning.effort
     if effort is None and reasoning.budget is not None:
         effort = "low" if reasoning.budget <= 2048 else "medium" if reasoning.budget <= 8192 else "high"
-    if effort is not None:
-        body["reasoning_effort"] = _EFFORTS.get(effort, "high")
+    return None if effort is None else _EFFORTS.get(effort, "high")
 
 
-def _write_rest(conversation: Conversation, body: dict[str, Any], losses: Losses, own: bool) -> None:
+def _reasoning_object(reasoning: Reasoning) -> dict[str, Any]:
+    """OpenRouter's, who takes either an effort or a budget."""
+    written: dict[str, Any] = {}
+    if not reasoning.enabled and reasoning.effort != "none":
+        written["enabled"] = False
+    elif reasoning.budget is not None:
+        written["max_tokens"] = reasoning.budget
+    elif reasoning.effort is not None:
+        written["effort"] = reasoning.effort
+    else:
+        written["enabled"] = True
+    if reasoning.include is False:
+        written["exclude"] = True
+    return written
+
+
+def _write_voice(conversation: Conversation, body: dict[str, Any], losses: Losses) -> None:
+    """Spoken answers need a voice, and streamed ones pcm16 (https://platform.openai.com/docs/guides/audio)."""
+    own = conversation.dialect == DIALECT
+    modalities, voice = conversation.modalities, conversation.voice
+    if modalities is not None and (own or set(modalities) - {"text"}):
+        body["modalities"] = modalities
+    if own:
+        if voice is not None:
+            body["audio"] = {"voice": voice.name, "format": voice.format}
+    elif voice is not None or "audio" in (modalities or ()):
+        name = voice.name if voice is not None else "alloy"
+        if name not in _VOICES:
+            report(losses, word(conversation.dialect, "voice"))
+            name = "alloy"
+        kind = voice.format if voice is not None else "wav"
+        body["audio"] = {"voice": name, "format": "pcm16" if conversation.stream else kind}
+
+
+def _write_rest(conversation: Conversation, body: dict[str, Any], losses: Losses, traits: Traits) -> None:
+    own = conversation.dialect == DIALECT
     if conversation.user is not None:
         body["user"] = conversation.user
+    _write_extras(conversation, body, losses, traits)
     for name in ("top_k", "metadata", "service_tier"):
         value = getattr(conversation, name)
         if value is None:
             continue
-        if own:
+        if own or (name == "top_k" and traits.top_k) or name in traits.extras:
             body[name] = value
         elif (name, value) != ("service_tier", "auto"):
             report(losses, name)
+    if conversation.previous is not None:
+        report(losses, word(conversation.dialect, "previous"))
     for name, value in conversation.unknown.items():
         if not own:
             report(losses, name)
+        elif isinstance(value, dict) and isinstance(there := body.get(name), dict):
+            body[name] = {**there, **value}
         elif not re.fullmatch(r"tools\.\d+\..+", name):
             body[name] = dict(value) if name == "stream_options" else value
+
+
+def _write_extras(conversation: Conversation, body: dict[str, Any], losses: Losses, traits: Traits) -> None:
+    """A host that does not know `safety_identifier` gets it as the `user` it replaces."""
+    for name, default in _EXTRAS.items():
+        value = getattr(conversation, name)
+        if value is None:
+            continue
+        if conversation.dialect == DIALECT or name in traits.extras:
+            body[name] = value
+        elif name == "safety_identifier" and conversation.user is None:
+            body["user"] = value
+        elif value != default:
+            report(losses, name)

@@ -8,6 +8,10 @@ A turn is a message, with three exceptions the dialect forces:
 - hosts refuse a call without a result and a result without a call. A missing result is written as saying so, a stray
   one becomes user text; both are reported.
 
+Thoughts go back in the field that `traits.replay_reasoning` names: as text, or, to OpenRouter, as the entries in which
+their signatures survive. Where a call without its thoughts is refused and they are gone, a space stands for them:
+DeepSeek's V4 refuses an empty string too (https://github.com/NousResearch/hermes-agent/pull/17341).
+
 Parts the dialect has no form for are reported as `messages.INDEX.KIND`, INDEX counting the turns; what concerns many
 messages alike (`cache_control`, `thinking`) is reported once, by name.
 """
@@ -15,7 +19,12 @@ messages alike (`cache_control`, `thinking`) is reported once, by name.
 import hashlib
 from typing import Any
 
-from freehold.dialects.chat.content import DIALECT
+import msgspec
+
+from freehold.dialects.chat.citations import write_annotation
+from freehold.dialects.chat.content import DIALECT, merge_fields
+from freehold.dialects.chat.made import image_url, write_image
+from freehold.dialects.chat.thoughts import is_signed, write_details
 from freehold.dialects.conversation import (
     Audio,
     Conversation,
@@ -166,12 +175,15 @@ class _Messages:
             message["name"] = turn.name
         content: list[Part] = []
         calls: list[dict[str, Any]] = []
-        thoughts: list[str] = []
+        thoughts: list[Thinking] = []
         for part in turn.parts:
             if isinstance(part, ToolCall):
                 calls.append(self._call(part))
             elif isinstance(part, Thinking):
-                self._thinking(part, thoughts)
+                thoughts.append(part)
+            elif isinstance(part, Image) and self.own:
+                if (image := write_image(part, len(message.get("images", ())))) is not None:
+                    message.setdefault("images", []).append(image)
             elif isinstance(part, Refusal):
                 message["refusal"] = message.get("refusal", "") + part.text
             elif isinstance(part, Audio):
@@ -184,21 +196,43 @@ class _Messages:
                 self.open.append(str(part.value["$tool_call"].get("id", "")))
             else:
                 content.append(part)
+        if self.own:
+            self._annotations(content, message)
         written = self._content(content, path, message, joined=not self.own)
         message["content"] = written if written or any(isinstance(part, Text) for part in content) else None
-        if thoughts and self.traits.replay_reasoning != "drop":
-            message[self.traits.replay_reasoning] = "".join(thoughts)
+        self._thoughts(thoughts, message, bool(calls))
         if calls:
             message["tool_calls"] = calls
         self.messages.append(message)
 
-    def _thinking(self, part: Thinking, thoughts: list[str]) -> None:
-        if self.traits.replay_reasoning == "drop" or part.redacted is not None:
-            report(self.losses, "thinking")
+    def _annotations(self, content: list[Part], message: dict[str, Any]) -> None:
+        offset = 0
+        for part in content:
+            if isinstance(part, Text):
+                for citation in part.citations or ():
+                    if (annotation := write_annotation(citation, offset, len(part.text))) is not None:
+                        message.setdefault("annotations", []).append(annotation)
+                offset += len(part.text)
+
+    def _thoughts(self, thoughts: list[Thinking], message: dict[str, Any], calls: bool) -> None:
+        field = self.traits.replay_reasoning
+        if field == "drop":
+            if thoughts:
+                report(self.losses, "thinking")
             return
-        thoughts.append(part.text)
-        if part.signature is not None:
+        if field == "reasoning_details":
+            if any(is_signed(thought) for thought in thoughts):
+                message[field] = write_details(thoughts)
+                return
+            field = "reasoning"
+        if any(thought.redacted is not None for thought in thoughts):
+            report(self.losses, "thinking")
+        if any(thought.signature is not None for thought in thoughts):
             report(self.losses, "thinking.signature")
+        if text := "".join(thought.text for thought in thoughts):
+            message[field] = text
+        elif calls and self.traits.demands_reasoning:
+            message[field] = " "
 
     def _call(self, call: ToolCall) -> dict[str, Any]:
         identity = call.id
@@ -209,10 +243,15 @@ class _Messages:
         self.open.append(identity)
         if call.signature is not None and not self.own:
             report(self.losses, "thought_signature")
+        if call.custom and self.own:
+            return {"id": identity, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
+        arguments = call.arguments
+        if call.custom:  # its tool came as a function with this one argument, see Tool.origin
+            arguments = msgspec.json.encode({"input": arguments}).decode()
         written: dict[str, Any] = {
             "id": identity,
             "type": "function",
-            "function": {"name": call.name, "arguments": call.arguments},
+            "function": {"name": call.name, "arguments": arguments},
         }
         if call.signature is not None and self.own:
             written["extra_content"] = {"google": {"thought_signature": call.signature}}
@@ -249,13 +288,13 @@ class _Messages:
             if written:
                 written[-1].update(value["$part"])
         elif "$fields" in value:
-            message.update(value["$fields"])
+            merge_fields(message, value["$fields"])
         else:
             written.append(value)
 
     def _part(self, part: Part, path: str) -> dict[str, Any] | None:
         if isinstance(part, Text):
-            if part.citations:
+            if part.citations and not self.own:
                 report(self.losses, f"{path}.citations")
             if part.signature is not None:
                 report(self.losses, "thought_signature")
@@ -272,10 +311,7 @@ class _Messages:
         return None
 
     def _image(self, part: Image, path: str) -> dict[str, Any] | None:
-        url = part.url
-        if part.data is not None:
-            url = f"data:{part.media_type or sniff(part.data) or 'image/png'};base64,{part.data}"
-        if url is None:
+        if (url := image_url(part)) is None:
             report(self.losses, f"{path}.image")
             return None
         image: dict[str, Any] = {"url": url}

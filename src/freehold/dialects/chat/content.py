@@ -145,3 +145,12 @@ def thought_signature(holder: dict[str, Any]) -> str | None:
     google = extra.get("google") if isinstance(extra, dict) else None
     signature = google.get("thought_signature") if isinstance(google, dict) else None
     return signature if isinstance(signature, str) and signature else None
+
+
+def merge_fields(message: dict[str, Any], fields: dict[str, Any]) -> None:
+    """Gives a message the fields we have no form for; a list joins the one that is there already."""
+    for name, value in fields.items():
+        if isinstance(value, list) and isinstance(there := message.get(name), list):
+            message[name] = [*there, *value]
+        else:
+            message[name] = value

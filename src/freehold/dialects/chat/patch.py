@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from freehold.dialects.chat.compose import SAMPLING_DEFAULTS, add_instruction, schema_in_words
+from freehold.dialects.chat.compose import PENALTIES, SAMPLING_DEFAULTS, add_instruction, schema_in_words
 from freehold.dialects.chat.compose_messages import report, write_tool_id
 from freehold.dialects.chat.peek import Seen
 from freehold.dialects.chat.settings import read_settings
@@ -29,6 +29,9 @@ _ENCODER = msgspec.json.Encoder()
 _USAGE = Raw(b'{"include_usage":true}')
 _TRUE = Raw(b"true")
 _NULL = Raw(b"null")
+_NO_EFFORT = Raw(b'"none"')
+_ADDED = (b'"reasoning_content"', b'"reasoning_details"', b'"images"', b'"extra_content"')
+"""Fields of messages that this gateway gives its clients and that no host of OpenAI's strictness takes back."""
 _JSON_MODE = Raw(b'{"type":"json_object"}')
 _ROLES = {role: Raw(b'"%s"' % role.encode()) for role in ("system", "developer")}
 
@@ -58,8 +61,9 @@ def patch_request(
         changed |= patch_stream_options(fields, traits, stream_usage, lost)
     changed |= _patch_limit(fields, traits)
     changed |= patch_sampling(fields, traits, lost)
+    changed |= _patch_tools(fields, traits, lost)
     changed |= _patch_format(fields, traits, lost)
-    changed |= _patch_messages(fields, body, traits)
+    changed |= _patch_messages(fields, body, traits, lost)
     return _ENCODER.encode(fields) if changed else body
 
 
@@ -71,10 +75,18 @@ def _fits(seen: Seen, body: bytes, traits: Traits, stream_usage: bool) -> bool:
     if heat is not None and not (type(heat) in (int, float) and heat <= traits.temperature_max):
         return False
     if seen.stream:
-        options = seen.stream_options
-        asked = bool(options) and options.include_usage is True
-        if (options is not UNSET) if not traits.stream_usage else (stream_usage and not asked):
+        options = seen.stream_options or None
+        asked = options is not None and options.include_usage is True
+        if (seen.stream_options is not UNSET) if not traits.stream_usage else (stream_usage and not asked):
             return False
+    if traits.strict_messages and (b'"reasoning_' in body or b'"images"' in body or b'"extra_content"' in body):
+        return False
+    if not traits.penalties and (b'_penalty"' in body or b'"logit_bias"' in body):
+        return False
+    if not traits.force_tool and b'"tool_choice"' in body:
+        return False
+    if not traits.tools_and_reasoning and b'"tools"' in body:
+        return False
     wrong = b'"developer"' if traits.system_role == "system" else b'"system"'
     return wrong not in body and (traits.tool_id == "any" or b'"tool_call' not in body)
 
@@ -161,7 +173,18 @@ def patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bo
         fields["temperature"] = Raw(_ENCODER.encode(traits.temperature_max))
         report(losses, "temperature")
         changed = True
-    if (raw := fields.get("stop")) is not None and bytes(raw)[:1] == b"[":
+    if traits.sampling and not traits.penalties:
+        for name in PENALTIES & fields.keys():
+            changed = True
+            raw = fields.pop(name)
+            if raw != _NULL and _ANY.decode(raw) != SAMPLING_DEFAULTS[name]:
+                report(losses, name)
+    if (raw := fields.get("stop")) is not None and raw != _NULL and not traits.stop_max:
+        changed = True
+        del fields["stop"]
+        if raw != Raw(b"[]"):
+            report(losses, "stop")
+    elif raw is not None and bytes(raw)[:1] == b"[":
         stops = _VALUES.decode(raw)
         if len(stops) > traits.stop_max:
             fields["stop"] = Raw(_ENCODER.encode(stops[: traits.stop_max]))
@@ -210,12 +233,35 @@ def _patch_format(fields: dict[str, Raw], traits: Traits, losses: Losses) -> boo
     return True
 
 
-def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits) -> bool:
-    """Renames system roles and tool call ids. The words are searched first: most requests hold none of them."""
+def _patch_tools(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bool:
+    """A choice that forces a call, and reasoning beside tools, where the model refuses them."""
+    changed = False
+    if not traits.force_tool and (raw := fields.get("tool_choice", _NULL)) != _NULL:
+        choice = _ANY.decode(raw)
+        mode = choice.get("allowed_tools") if isinstance(choice, dict) else choice
+        mode = mode.get("mode") if isinstance(mode, dict) else mode
+        if mode not in ("auto", "none"):
+            fields["tool_choice"] = Raw(b'"auto"')
+            report(losses, "tool_choice")
+            changed = True
+    if not traits.tools_and_reasoning and fields.get("tools", _NULL) not in (_NULL, Raw(b"[]")):
+        effort = fields.get("reasoning_effort", _NULL)
+        if effort != _NO_EFFORT and (effort != _NULL or not traits.sampling):
+            fields["reasoning_effort"] = _NO_EFFORT  # said even where nobody asked, if the model reasons by default
+            changed = True
+            if effort != _NULL:
+                report(losses, "reasoning_effort")
+    return changed
+
+
+def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits, losses: Losses) -> bool:
+    """Renames system roles and tool call ids, and takes out what only this gateway adds to messages, for hosts that
+    refuse it. The words are searched first: most requests hold none of them."""
     wrong, right = ("developer", "system") if traits.system_role == "system" else ("system", "developer")
     roles = (b'"developer"' if wrong == "developer" else b'"system"') in body
     ids = traits.tool_id != "any" and b'"tool_call' in body
-    if not roles and not ids:
+    added = traits.strict_messages and any(word in body for word in _ADDED)
+    if not roles and not ids and not added:
         return False
     try:
         messages = _OBJECTS.decode(fields["messages"])
@@ -226,10 +272,27 @@ def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits) -> bool
                 changed = True
             if ids:
                 changed |= _patch_ids(message, traits)
+            if added:
+                changed |= _drop_added(message, traits, losses)
     except (KeyError, *MALFORMED):
         return False  # no array of objects: the provider's answer will say so
     if changed:
         fields["messages"] = Raw(_ENCODER.encode(messages))
+    return changed
+
+
+def _drop_added(message: dict[str, Raw], traits: Traits, losses: Losses) -> bool:
+    changed = False
+    for name in ("reasoning_content", "reasoning_details", "images"):
+        if name != traits.replay_reasoning and message.pop(name, None) is not None:
+            report(losses, name)
+            changed = True
+    if b'"extra_content"' in bytes(message.get("tool_calls", b"")):
+        calls = _OBJECTS.decode(message["tool_calls"])
+        if sum(call.pop("extra_content", None) is not None for call in calls):
+            message["tool_calls"] = Raw(_ENCODER.encode(calls))
+            report(losses, "thought_signature")
+            changed = True
     return changed
 
 

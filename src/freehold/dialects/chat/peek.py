@@ -58,7 +58,7 @@ def peek(body: bytes) -> Peek:
         raise BadRequest(f"'n' must lie between 1 and {MAX_CHOICES}, got {n}.", param="n")
     limit = request.max_completion_tokens or request.max_tokens
     tools = len(request.tools) + len(request.functions)
-    options = request.stream_options
+    options = request.stream_options or None
     shape = request.response_format
     result = Peek(
         request.model,
@@ -66,7 +66,7 @@ def peek(body: bytes) -> Peek:
         limit if limit and limit > 0 else None,
         n,
         len(messages) + tools,
-        bool(options) and options.include_usage is True,
+        options is not None and options.include_usage is True,
         tools > 4,  # more than `[]` or `null`
         shape is not None and shape.type in ("json_schema", "json_object"),
         notes=request,

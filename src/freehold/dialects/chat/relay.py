@@ -6,7 +6,8 @@ after it stands on a line of its own. Each event gets one partial decode (about 
 for every field of interest); one that cannot be decoded passes unmetered.
 
 Changed on the way, because clients depend on it: a usage-only chunk that we asked for and the client did not is
-dropped; a second `[DONE]` is dropped; a `[DONE]` missing after a finish is added; after an error there is none.
+dropped; a second `[DONE]` is dropped; a `[DONE]` missing after a finish is added; after an error there is none; a whole
+`chat.completion` object in place of chunks is taken apart into some (whole.py).
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ from msgspec import Struct
 from freehold.dialects.chat.errors import read_failure
 from freehold.dialects.chat.reply import is_json
 from freehold.dialects.chat.usage import read_finish, read_usage
+from freehold.dialects.chat.whole import chunks
 from freehold.dialects.conversation import Failed, Finish, Usage
 from freehold.dialects.sse import DONE, SseSplitter, parse_event, sse
 from freehold.dialects.wire import MALFORMED
@@ -29,6 +31,8 @@ class _Delta(Struct):
     reasoning: Any = None
     refusal: Any = None
     tool_calls: Any = None
+    audio: Any = None
+    images: Any = None
 
 
 class _Choice(Struct):
@@ -59,6 +63,7 @@ class StreamRelay:
 
     __slots__ = (
         "_done",
+        "_instead",
         "_splitter",
         "_strip",
         "_unfinished",
@@ -76,6 +81,8 @@ class StreamRelay:
         self._splitter = SseSplitter()
         self._strip = strip_usage
         self._done = False
+        self._instead = b""
+        """What goes out in place of the event just metered."""
         self._unfinished: set[Any] = set()
         self.id = ""
         self.model = ""
@@ -100,11 +107,11 @@ class StreamRelay:
     def feed(self, chunk: bytes) -> bytes:
         """Raises UpstreamBroken for an event that is no JSON or beyond the size limit."""
         if (data := self._splitter.sole(chunk)) is not None:
-            return chunk if self._meter_data(b"", data) else b""
+            return chunk if self._meter_data(b"", data) else self._replacement()
         events = self._splitter.feed(chunk)
         if len(events) == 1:
-            return events[0] if self._meter(events[0]) else b""
-        return b"".join([raw for raw in events if self._meter(raw)])
+            return events[0] if self._meter(events[0]) else self._replacement()
+        return b"".join([raw if self._meter(raw) else self._replacement() for raw in events])
 
     def close(self) -> bytes:
         """At the end of the upstream body. An event cut in half is dropped; `complete` says whether the end is one."""
@@ -118,11 +125,21 @@ class StreamRelay:
             if not rest.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")):
                 rest = rest.rstrip(b"\r\n") + b"\n\n"
             if not self._meter_data(*event):
-                rest = b""
+                rest = self._replacement()
         if self.complete and not self._done:
             self._done = True
             rest += sse(DONE)
         return rest
+
+    def _replacement(self) -> bytes:
+        out, self._instead = self._instead, b""
+        return out
+
+    def _take_apart(self, data: bytes) -> bool:
+        """Puts chunks in the place of a whole completion, and meters them instead of it."""
+        events = SseSplitter().feed(chunks(msgspec.json.decode(data)))
+        self._instead = b"".join([raw for raw in events if self._meter(raw)])
+        return False
 
     def _meter(self, raw: bytes) -> bool:
         """Notes what an event says; False to drop it."""
@@ -157,6 +174,8 @@ class StreamRelay:
                     and choice.index in self._unfinished
                 ):
                     self.output_bytes += len(text) if text.isascii() else len(text.encode())
+                elif delta is None and choice.message is not None:
+                    return self._take_apart(data)
                 else:
                     self._meter_choice(choice)
         if self.model and chunk.usage is chunk.error is chunk.x_groq is None and not name:
@@ -181,10 +200,12 @@ class StreamRelay:
         size = 0
         if delta is not None:
             size = _size(delta)
+            if delta.audio or delta.images:
+                self.started = True
+                if isinstance(delta.audio, dict):
+                    size += _length(delta.audio.get("transcript"))
         elif choice.text is not None:
             size = _length(choice.text)
-        elif choice.message is not None:
-            size = _size(choice.message)
         if size:
             self.output_bytes += size
             self.started = True

@@ -1,35 +1,38 @@
 """Reads an OpenAI chat completion request into the canonical conversation.
 
 Source of the format: https://platform.openai.com/docs/api-reference/chat/create and the `openai` SDK's types, with the
-fields that hosts of this dialect added (`reasoning_content`, `cache_control`, `top_k`, Mistral's thinking parts).
+fields that hosts of this dialect added (`reasoning_content`, `reasoning_details`, `reasoning`, `images`, `top_k`,
+`cache_control`, Mistral's thinking parts).
 
 What the canonical conversation has no place for is kept, so that this dialect gets it back and others report it:
 
 - unknown top-level fields: `Conversation.unknown`, by name; fields of a function tool as `tools.INDEX.FIELD`;
 - unknown content parts: an `Opaque` with the part as it came;
 - everything else inside messages: an `Opaque` whose value has one key that says where it belongs: `$part` (fields of
-  the part before it), `$fields` (fields of the message), `$tool_call` (a call that is no function), `$message` (a whole
+  the part before it), `$fields` (fields of the message), `$tool_call` (a call of an unknown kind), `$message` (a whole
   message of an unknown role).
 
 Normalised on the way, with no change of meaning: `developer` is `system`; leading system messages become
 `Conversation.system`; a run of `tool` messages becomes one user turn of tool results; content given as one text part
-and as a string are the same; `max_completion_tokens` is `max_tokens`; null means absent.
+and as a string are the same; `max_completion_tokens` is `max_tokens`; thoughts are the same in whatever field; null
+means absent.
 """
 
 from typing import Any
 
 import msgspec
 
+from freehold.dialects.chat.citations import attach, read_annotations
 from freehold.dialects.chat.content import DIALECT, cache_ttl, json_text, read_content, thought_signature
+from freehold.dialects.chat.made import read_audio, read_images
 from freehold.dialects.chat.settings import read_settings, read_tools
+from freehold.dialects.chat.thoughts import foreign_details, read_thoughts
 from freehold.dialects.conversation import (
-    Audio,
     Conversation,
     Opaque,
     Part,
     Refusal,
     Text,
-    Thinking,
     ToolCall,
     ToolResult,
     Turn,
@@ -91,32 +94,40 @@ def read_assistant(message: dict[str, Any], path: str) -> list[Part]:
 
     `message` is consumed. Raises BadRequest.
     """
-    parts: list[Part] = []
     thoughts = message.pop("reasoning_content", None)
     other = message.pop("reasoning", None)
-    if isinstance(thoughts := thoughts or other, str) and thoughts:
-        parts.append(Thinking(text=thoughts))
-    elif thoughts:
-        refuse(f"{path}.reasoning_content", "a string", thoughts)
+    if (plain := thoughts or other) and not isinstance(plain, str):
+        refuse(f"{path}.reasoning_content", "a string", plain)
+    details = check_list(message.pop("reasoning_details", None) or [], f"{path}.reasoning_details")
+    parts: list[Part] = list(read_thoughts(plain or "", details))
     parts += read_content(message.pop("content", None), path)
+    citations, notes = read_annotations(message.pop("annotations", None))
+    attach(parts, citations)
     if (refusal := message.pop("refusal", None)) is not None:
         parts.append(Refusal(check_str(refusal, f"{path}.refusal")))
     if (audio := message.pop("audio", None)) is not None:
         parts.append(read_audio(check_dict(audio, f"{path}.audio")))
+    images, pictures = read_images(message.pop("images", None))
+    parts += images
     for number, call in enumerate(check_list(message.pop("tool_calls", None) or [], f"{path}.tool_calls")):
         parts.append(_read_call(call, f"{path}.tool_calls.{number}"))
+    unread = {"annotations": notes, "images": pictures, "reasoning_details": foreign_details(details)}
+    message |= {name: rest for name, rest in unread.items() if rest}
     return parts + _rest(message)
-
-
-def read_audio(audio: dict[str, Any]) -> Audio:
-    """Audio of an assistant: a whole one in a reply, only its `id` when replayed."""
-    fields = {name: value for name in ("id", "data", "transcript") if isinstance(value := audio.get(name), str)}
-    return Audio(**fields)
 
 
 def _read_call(raw: Any, path: str) -> Part:
     call = check_dict(raw, path)
-    if call.get("type", "function") not in ("function", None):
+    kind = call.get("type", "function")
+    if kind == "custom":
+        custom = check_dict(call.get("custom"), f"{path}.custom")
+        return ToolCall(
+            id=check_str(call.get("id") or "", f"{path}.id"),
+            name=check_str(custom.get("name"), f"{path}.custom.name"),
+            arguments=check_str(custom.get("input", ""), f"{path}.custom.input"),
+            custom=True,
+        )
+    if kind not in ("function", None):
         return Opaque(DIALECT, {"$tool_call": raw})
     function = check_dict(call.get("function"), f"{path}.function")
     return ToolCall(

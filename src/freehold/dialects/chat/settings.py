@@ -1,10 +1,14 @@
-"""Reads what stands beside the messages of a chat request: tools, tool choice, output format, sampling."""
+"""Reads what stands beside the messages of a chat request: tools, tool choice, output format, sampling, the rest.
+
+OpenRouter's `reasoning` object ({effort, max_tokens, exclude, enabled}) is the same wish as `reasoning_effort`; a
+client that uses it wants to see the thoughts unless it says `exclude`.
+"""
 
 from typing import Any
 
 from freehold.dialects.chat.content import DIALECT, cache_ttl
 from freehold.dialects.chat.peek import MAX_CHOICES
-from freehold.dialects.conversation import Conversation, Opaque, OutputFormat, Reasoning, Tool, ToolChoice
+from freehold.dialects.conversation import Conversation, Opaque, OutputFormat, Reasoning, Tool, ToolChoice, Voice
 from freehold.dialects.wire import check_bool, check_dict, check_int, check_list, check_number, check_str, refuse
 from freehold.errors import BadRequest
 
@@ -15,7 +19,8 @@ def read_tools(conversation: Conversation, fields: dict[str, Any]) -> None:
         tool = check_dict(raw, path)
         kind = tool.get("type", "function")
         if kind != "function":
-            name = tool.get("name") or (tool.get(kind) or {}).get("name") if isinstance(kind, str) else None
+            inner = tool.get(kind) if isinstance(kind, str) else None
+            name = tool.get("name") or (inner.get("name") if isinstance(inner, dict) else None)
             opaque = Opaque(DIALECT, raw)
             conversation.tools.append(Tool(name=name if isinstance(name, str) else str(kind), opaque=opaque))
             continue
@@ -29,7 +34,8 @@ def read_tools(conversation: Conversation, fields: dict[str, Any]) -> None:
             ):
                 conversation.unknown[f"{path}.{name}"] = value
     if (choice := fields.pop("tool_choice", None)) is not None:
-        conversation.tool_choice = _read_choice(choice)
+        custom = {tool.name for tool in conversation.tools if tool.opaque is not None}
+        conversation.tool_choice = _read_choice(choice, custom)
         if conversation.tool_choice is None:
             conversation.unknown["tool_choice"] = choice
 
@@ -47,8 +53,8 @@ def _read_function(function: dict[str, Any], tool: dict[str, Any], path: str) ->
     )
 
 
-def _read_choice(raw: Any) -> ToolChoice | None:
-    """None for a form that is no function choice (a hosted tool): it stays unknown."""
+def _read_choice(raw: Any, custom: set[str]) -> ToolChoice | None:
+    """None for a form that names neither a function nor one of the `custom` tools: it stays unknown."""
     if raw in ("auto", "none", "required"):
         return ToolChoice(raw)
     if raw == "any":  # Mistral's word
@@ -57,10 +63,10 @@ def _read_choice(raw: Any) -> ToolChoice | None:
         raise BadRequest(f"'tool_choice': unknown choice {raw!r}.", param="tool_choice")
     choice = check_dict(raw, "tool_choice")
     kind = choice.get("type", "function")
-    if kind == "function":
-        function = choice.get("function", choice)
-        name = check_dict(function, "tool_choice.function").get("name")
-        return ToolChoice("tool", name=check_str(name, "tool_choice.function.name"))
+    if kind in ("function", "custom"):
+        inner = check_dict(choice.get(kind, choice), f"tool_choice.{kind}")
+        name = check_str(inner.get("name"), f"tool_choice.{kind}.name")
+        return ToolChoice("tool", name=name) if kind == "function" or name in custom else None
     if kind == "allowed_tools":
         allowed = check_dict(choice.get("allowed_tools", choice), "tool_choice.allowed_tools")
         mode = allowed.get("mode", "auto")
@@ -125,7 +131,39 @@ def _read_stop(conversation: Conversation, value: Any) -> None:
 
 def _read_effort(conversation: Conversation, value: Any) -> None:
     effort = check_str(value, "reasoning_effort")
-    conversation.reasoning = Reasoning(enabled=effort != "none", effort=effort)
+    conversation.reasoning = conversation.reasoning or Reasoning()
+    conversation.reasoning.effort = effort
+    conversation.reasoning.enabled = conversation.reasoning.enabled and effort != "none"
+
+
+def _read_reasoning(conversation: Conversation, value: Any) -> None:
+    given = dict(check_dict(value, "reasoning"))
+    reasoning = conversation.reasoning or Reasoning()
+    if (effort := given.pop("effort", None)) is not None:
+        reasoning.effort = check_str(effort, "reasoning.effort")
+    if (budget := given.pop("max_tokens", None)) is not None:
+        reasoning.budget = check_int(budget, "reasoning.max_tokens")
+    exclude = given.pop("exclude", None)
+    reasoning.include = not (exclude is not None and check_bool(exclude, "reasoning.exclude"))
+    enabled = given.pop("enabled", None)
+    reasoning.enabled = reasoning.effort != "none" and (enabled is None or check_bool(enabled, "reasoning.enabled"))
+    conversation.reasoning = reasoning
+    if given:
+        conversation.unknown["reasoning"] = given
+
+
+def _read_modalities(conversation: Conversation, value: Any) -> None:
+    kinds = check_list(value, "modalities")
+    conversation.modalities = [check_str(kind, f"modalities.{index}") for index, kind in enumerate(kinds)]
+
+
+def _read_voice(conversation: Conversation, value: Any) -> None:
+    """A voice of one's own is an object with an id, which nobody else knows: the field stays as it is."""
+    given = check_dict(value, "audio")
+    if given.keys() <= {"voice", "format"} and isinstance(given.get("voice"), str):
+        conversation.voice = Voice(given["voice"], check_str(given.get("format", "wav"), "audio.format"))
+    else:
+        conversation.unknown["audio"] = value
 
 
 def _read_stream_options(conversation: Conversation, value: Any) -> None:
@@ -168,11 +206,18 @@ _SIMPLE = {
     "user": check_str,
     "metadata": check_dict,
     "service_tier": check_str,
+    "verbosity": check_str,
+    "store": check_bool,
+    "prompt_cache_key": check_str,
+    "safety_identifier": check_str,
 }
 _SPECIAL = {
     "response_format": _read_format,
     "stop": _read_stop,
     "reasoning_effort": _read_effort,
+    "reasoning": _read_reasoning,
+    "modalities": _read_modalities,
+    "audio": _read_voice,
     "stream_options": _read_stream_options,
     "max_tokens": _read_max_tokens,
     "max_completion_tokens": _read_max_completion,

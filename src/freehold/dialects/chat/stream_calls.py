@@ -3,7 +3,8 @@
 A fragment names its call by `index`; only the first carries id and name. Hosts differ, so a call is keyed by its index,
 or by its id where the index is missing (Ollama, Gemini), and an index that returns with another id and name is another
 call. Calls are renumbered densely from 0; one without an id gets one made from the answer's; arguments may come as text
-in pieces, as an object or as null, and a call that ends without any has `{}`.
+in pieces, as an object or as null, and a call that ends without any has `{}`. A custom tool's call has its free text
+under `custom.input` instead.
 """
 
 from typing import Any
@@ -15,13 +16,14 @@ from freehold.dialects.tool_calls import generated_id
 
 
 class _Call:
-    __slots__ = ("arguments", "identity", "index", "name", "started")
+    __slots__ = ("arguments", "custom", "identity", "index", "name", "started")
 
     def __init__(self, index: int, identity: str, name: str) -> None:
         self.index = index
         self.identity = identity
         self.name = name
         self.started = False
+        self.custom = False
         self.arguments: list[str] = []
 
 
@@ -44,7 +46,9 @@ class Calls:
 
     def read(self, raw: dict[str, Any], position: int, choice: int, events: list[Event]) -> None:
         """Appends the events of one fragment; `position` is its place in the chunk's list."""
-        function = raw.get("function")
+        function, custom = raw.get("function"), raw.get("custom")
+        if isinstance(custom, dict):
+            function = {"name": custom.get("name"), "arguments": custom.get("input")}
         if not isinstance(function, dict):
             if raw.get("type") not in (None, "function"):
                 self._foreign = True
@@ -57,7 +61,9 @@ class Calls:
         call.name = call.name or name
         if not call.started and call.name:
             call.started = True
-            events.append(ToolStarted(call.index, call.identity, call.name, choice, thought_signature(raw)))
+            call.custom = isinstance(custom, dict)
+            signature = thought_signature(raw)
+            events.append(ToolStarted(call.index, call.identity, call.name, choice, signature, call.custom))
             events.extend(ToolDelta(call.index, piece, choice) for piece in call.arguments)
         arguments = function.get("arguments")
         if arguments is not None and not isinstance(arguments, str):
@@ -91,6 +97,9 @@ class Calls:
         whole = self._foreign
         for call in self._calls:
             if not call.started:
+                continue
+            if call.custom:
+                whole = True
                 continue
             if not any(piece.strip() for piece in call.arguments):
                 call.arguments = ["{}"]

@@ -6,6 +6,10 @@ attempt can still be replaced by another. The usage chunk comes last, only where
 does it: `choices: []`, and `"usage": null` in every chunk before. The end is exactly one `[DONE]`, except after an
 error: an error event ends the stream, and so does a close without any finish.
 
+Thoughts go out as `reasoning_content` as they come. When one turns out to be signed, its whole text and the signature
+follow in one `reasoning_details` entry, which a client that collects the stream into a message sends back, see
+thoughts.py. Unsigned thoughts that came before it are repeated there, in order, because readers prefer the entries.
+
 Source: https://platform.openai.com/docs/api-reference/chat-streaming and the `openai` SDK's ChatCompletionChunk.
 """
 
@@ -13,20 +17,27 @@ from typing import Any
 
 import msgspec
 
+from freehold.dialects.chat.citations import write_annotation
 from freehold.dialects.chat.content import DIALECT
 from freehold.dialects.chat.errors import error_body
+from freehold.dialects.chat.made import write_image
+from freehold.dialects.chat.thoughts import write_details
 from freehold.dialects.chat.usage import FINISH_WORD, write_usage
 from freehold.dialects.conversation import (
+    AudioDelta,
     Event,
     Failed,
     Finished,
+    Image,
     LogprobsDelta,
     Losses,
+    MediaDelta,
     Metered,
     OpaqueDelta,
     RefusalDelta,
     Started,
     TextDelta,
+    Thinking,
     ThinkingDelta,
     ToolDelta,
     ToolStarted,
@@ -38,15 +49,40 @@ from freehold.errors import FreeholdError, UpstreamBroken
 _encode = msgspec.json.Encoder().encode
 
 
+class _Choice:
+    """What the deltas of one choice have in common, and what was written of it."""
+
+    __slots__ = ("after", "before", "details", "images", "length", "run", "thought", "unsigned")
+
+    def __init__(self, before: bytes, after: bytes) -> None:
+        self.before = before
+        self.after = after
+        self.length = 0
+        """Characters of text, and how many of them stand before the present run of it."""
+        self.run = 0
+        self.thought: list[str] = []
+        """The thought in progress, and earlier ones that nobody signed."""
+        self.unsigned: list[Thinking] = []
+        self.details = 0
+        self.images = 0
+
+    def interrupt(self) -> None:
+        """Something else than a thought follows."""
+        if self.thought:
+            self.unsigned.append(Thinking("".join(self.thought)))
+            self.thought.clear()
+
+
 class StreamWriter:
     """`id`, `model` and `created` (Unix seconds) stand in every chunk. `losses` collects what could not be shown."""
 
     __slots__ = (
+        "_choices",
         "_created",
+        "_custom_calls",
         "_empty_calls",
         "_ended",
         "_finished",
-        "_frames",
         "_id",
         "_include_usage",
         "_model",
@@ -61,8 +97,9 @@ class StreamWriter:
         self._created = created
         self._include_usage = include_usage
         self._tail = b'}],"usage":null}\n\n' if include_usage else b"}]}\n\n"
-        self._frames: dict[int, tuple[bytes, bytes]] = {}
+        self._choices: dict[int, _Choice] = {}
         self._empty_calls: dict[tuple[int, int], None] = {}
+        self._custom_calls: set[tuple[int, int]] = set()
         self._usage: Usage | None = None
         self._finished = False
         self._ended = False
@@ -71,14 +108,18 @@ class StreamWriter:
     def write(self, event: Event) -> bytes:
         """The bytes of one event; empty where it has none here, and after the end."""
         if type(event) is TextDelta:
-            frame = self._frames.get(event.choice)
-            if frame is None:
+            choice = self._choices.get(event.choice)
+            if choice is None:
                 return b"" if self._ended else self._first(event.choice) + self.write(event)
             if event.signature is not None or event.citation is not None:
-                self._lose("thought_signature" if event.signature is not None else "citations")
+                marks = self._marks(event, choice)
                 if not event.text:
-                    return b""
-            return b"".join((frame[0], b'"content":', _encode(event.text), frame[1]))
+                    return marks
+                return self.write(TextDelta(event.text, event.choice)) + marks
+            if choice.thought:
+                choice.interrupt()
+            choice.length += len(event.text)
+            return b"".join((choice.before, b'"content":', _encode(event.text), choice.after))
         writer = _WRITERS.get(type(event))
         return b"" if writer is None or self._ended else writer(self, event)
 
@@ -103,7 +144,7 @@ class StreamWriter:
 
     def _end(self) -> None:
         self._ended = True
-        self._frames.clear()
+        self._choices.clear()
 
     def _head(self) -> bytes:
         identity = {
@@ -118,13 +159,26 @@ class StreamWriter:
         """The role chunk of a choice. Renders the frame of its later chunks."""
         index = str(choice).encode()
         before = self._head() + b'"choices":[{"index":' + index + b',"delta":{'
-        self._frames[choice] = (before, b'},"logprobs":null,"finish_reason":null' + self._tail)
+        self._choices[choice] = _Choice(before, b'},"logprobs":null,"finish_reason":null' + self._tail)
         return self._delta(choice, b'"role":"assistant","content":"","refusal":null')
 
-    def _delta(self, choice: int, fields: bytes) -> bytes:
-        head = b"" if choice in self._frames else self._first(choice)
-        frame = self._frames[choice]
-        return b"".join((head, frame[0], fields, frame[1]))
+    def _delta(self, index: int, fields: bytes) -> bytes:
+        head = b"" if index in self._choices else self._first(index)
+        choice = self._choices[index]
+        choice.run = choice.length
+        return b"".join((head, choice.before, fields, choice.after))
+
+    def _marks(self, event: TextDelta, choice: _Choice) -> bytes:
+        """The citation of a text delta; a signature of text has no place here. It stands on what was written so far."""
+        if event.signature is not None:
+            self._lose("thought_signature")
+        if event.citation is None:
+            return b""
+        length = choice.length + len(event.text) - choice.run
+        if (annotation := write_annotation(event.citation, choice.run, length)) is None:
+            self._lose("citations")
+            return b""
+        return b"".join((choice.before, b'"annotations":[', _encode(annotation), b"]", choice.after))
 
     def _started(self, event: Started) -> bytes:
         self._id = self._id or event.id
@@ -133,16 +187,35 @@ class StreamWriter:
         return b""
 
     def _thinking(self, event: ThinkingDelta) -> bytes:
-        if event.signature is not None:
-            self._lose("thinking.signature")
+        out = self._delta(event.choice, b'"reasoning_content":' + _encode(event.text)) if event.text else b""
+        if not out and event.signature is None and event.redacted is None:
+            return b""
+        if event.choice not in self._choices:
+            out = self._first(event.choice)
+        choice = self._choices[event.choice]
+        if event.text:
+            choice.thought.append(event.text)
         if event.redacted is not None:
-            self._lose("thinking.redacted")
-        return self._delta(event.choice, b'"reasoning_content":' + _encode(event.text)) if event.text else b""
+            choice.interrupt()
+        if event.signature is None and event.redacted is None:
+            return out
+        thought = Thinking("".join(choice.thought), event.signature, event.redacted, event.id)
+        details = write_details([*choice.unsigned, thought], choice.details)
+        choice.details += len(choice.unsigned) + 1
+        choice.unsigned.clear()
+        choice.thought.clear()
+        return out + self._delta(event.choice, b'"reasoning_details":' + _encode(details))
 
     def _refusal(self, event: RefusalDelta) -> bytes:
         return self._delta(event.choice, b'"refusal":' + _encode(event.text))
 
     def _tool_started(self, event: ToolStarted) -> bytes:
+        self._interrupt(event.choice)
+        if event.custom:
+            self._custom_calls.add((event.choice, event.index))
+            custom = {"name": event.name, "input": ""}
+            written = {"index": event.index, "id": event.id, "type": "custom", "custom": custom}
+            return self._delta(event.choice, b'"tool_calls":[' + _encode(written) + b"]")
         self._empty_calls[event.choice, event.index] = None
         call: dict[str, Any] = {
             "index": event.index,
@@ -160,7 +233,29 @@ class StreamWriter:
         if self._empty_calls:
             self._empty_calls.pop((event.choice, event.index), None)
         call = b'"tool_calls":[{"index":%d,"function":{"arguments":%s}}]' % (event.index, _encode(event.arguments))
+        if self._custom_calls and (event.choice, event.index) in self._custom_calls:
+            call = b'"tool_calls":[{"index":%d,"custom":{"input":%s}}]' % (event.index, _encode(event.arguments))
         return self._delta(event.choice, call)
+
+    def _interrupt(self, index: int) -> None:
+        if (choice := self._choices.get(index)) is not None:
+            choice.interrupt()
+
+    def _audio(self, event: AudioDelta) -> bytes:
+        fields = {"id": event.id, "data": event.data, "transcript": event.transcript}
+        sound = {name: value for name, value in fields.items() if value}
+        return self._delta(event.choice, b'"audio":' + _encode(sound)) if sound else b""
+
+    def _media(self, event: MediaDelta) -> bytes:
+        head = b"" if event.choice in self._choices else self._first(event.choice)
+        choice = self._choices[event.choice]
+        image = write_image(event.part, choice.images) if isinstance(event.part, Image) else None
+        if image is None:
+            self._lose(type(event.part).__name__.lower())
+            choice.run = choice.length
+            return head
+        choice.images += 1
+        return head + self._delta(event.choice, b'"images":[' + _encode(image) + b"]")
 
     def _logprobs(self, event: LogprobsDelta) -> bytes:
         return self._choice(
@@ -171,6 +266,8 @@ class StreamWriter:
         if event.dialect != DIALECT or not isinstance(event.value, dict):
             kind = event.value.get("type") if isinstance(event.value, dict) else None
             self._lose(str(kind or event.dialect))
+            if (choice := self._choices.get(event.choice)) is not None:
+                choice.run = choice.length
             return b""
         return self._delta(event.choice, _encode(event.value)[1:-1]) if event.value else b""
 
@@ -185,7 +282,7 @@ class StreamWriter:
         )
 
     def _choice(self, choice: int, value: dict[str, Any]) -> bytes:
-        head = b"" if choice in self._frames else self._first(choice)
+        head = b"" if choice in self._choices else self._first(choice)
         return b"".join((head, self._head(), b'"choices":[', _encode(value)[:-1], self._tail))
 
     def _metered(self, event: Metered) -> bytes:
@@ -206,6 +303,8 @@ _WRITERS: dict[type, Any] = {
     RefusalDelta: StreamWriter._refusal,
     ToolStarted: StreamWriter._tool_started,
     ToolDelta: StreamWriter._tool_delta,
+    AudioDelta: StreamWriter._audio,
+    MediaDelta: StreamWriter._media,
     LogprobsDelta: StreamWriter._logprobs,
     OpaqueDelta: StreamWriter._opaque,
     Finished: StreamWriter._finish,

@@ -10,7 +10,9 @@ that copy the dialect differ, and the usage object itself shows how:
   `reasoning_tokens`, Gemini's OpenAI path does not name it at all; both bill it as output;
 - `x_groq.usage` in the last chunk of a Groq stream.
 
-Costs that hosts add are ignored: prices are ours. Numbers that are missing, negative or no numbers count as 0.
+Costs that hosts add are ignored: prices are ours. Numbers that are missing or no numbers count as 0. Where prompt or
+completion tokens are negative or beyond all reason, the whole object is a lie: it is not believed, and the gateway
+estimates instead; a negative detail counts as 0. The client of a pass-through still sees what the provider wrote.
 """
 
 from typing import Annotated, Any
@@ -127,7 +129,7 @@ _NO_DETAILS = _Details()
 
 
 def read_usage(raw: Any) -> Usage | None:
-    """Reads a decoded `usage` object; None when it is none."""
+    """Reads a decoded `usage` object; None when it is none, or a lie."""
     if not isinstance(raw, dict) or not raw:
         return None
     get = raw.get
@@ -135,8 +137,10 @@ def read_usage(raw: Any) -> Usage | None:
     output_details = get("completion_tokens_details") or get("output_tokens_details")
     seen = prompt_details.get if isinstance(prompt_details, dict) else _nothing
     made = output_details.get if isinstance(output_details, dict) else _nothing
-    prompt = _count(get("prompt_tokens") or get("input_tokens"))
-    output = _count(get("completion_tokens") or get("output_tokens"))
+    told = get("prompt_tokens") or get("input_tokens"), get("completion_tokens") or get("output_tokens")
+    if _is_lie(told[0]) or _is_lie(told[1]):
+        return None
+    prompt, output = _count(told[0]), _count(told[1])
     cached = _count(
         seen("cached_tokens") or get("prompt_cache_hit_tokens") or get("num_cached_tokens") or get("cached_tokens")
     )
@@ -185,6 +189,11 @@ def _count(value: Any) -> int:
     if type(value) is int and 0 <= value < 1_000_000_000_000:
         return value
     return int(value) if type(value) is float and 0 < value < 1e12 else 0
+
+
+def _is_lie(value: Any) -> bool:
+    """Whether a number cannot be a count of tokens."""
+    return isinstance(value, int | float) and not 0 <= value < _MOST
 
 
 def _nothing(_name: str) -> None:

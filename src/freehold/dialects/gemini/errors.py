@@ -1,8 +1,12 @@
-"""Errors of Gemini's API, read into our tree.
+"""Errors of Gemini's API, a provider's read into our tree, ours written for a Gemini client.
 
 Body: `{"error": {"code", "message", "status", "details": [...]}}`, sometimes inside a list of one. `status` is a gRPC
 code name (https://ai.google.dev/gemini-api/docs/troubleshooting), `details` hold `RetryInfo.retryDelay`, the violated
 quotas and an `ErrorInfo.reason`. Google answers a wrong key with 400 and reason `API_KEY_INVALID`.
+
+The details written are Google's own types (google/rpc/error_details.proto): `ErrorInfo` with our error code,
+`BadRequest` with the field, `RetryInfo` and `RequestInfo`. In a stream the error stands in an event of its own whose
+first key is `error`: that is how the SDK knows it.
 """
 
 from collections.abc import Mapping
@@ -14,6 +18,7 @@ from msgspec import Struct
 from freehold.dialects.conversation import Failed
 from freehold.dialects.retry_after import retry_after
 from freehold.errors import (
+    FreeholdError,
     ProviderError,
     UpstreamAuth,
     UpstreamBroken,
@@ -23,6 +28,25 @@ from freehold.errors import (
     UpstreamTimeout,
     redact,
 )
+
+DOMAIN = "freehold"
+"""`ErrorInfo.domain`: who says `reason`."""
+
+_STATUS = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    405: "UNIMPLEMENTED",
+    408: "DEADLINE_EXCEEDED",
+    409: "ABORTED",
+    429: "RESOURCE_EXHAUSTED",
+    499: "CANCELLED",
+    501: "UNIMPLEMENTED",
+    502: "UNAVAILABLE",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_TYPE = "type.googleapis.com/google.rpc."
 
 
 class WireError(Struct):
@@ -37,6 +61,28 @@ class _Body(Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Body | list[_Body])
+
+
+def write_error(error: FreeholdError, request_id: str) -> bytes:
+    """The JSON body for `error`; the HTTP status is `error.status`."""
+    status = _STATUS.get(error.status) or ("INVALID_ARGUMENT" if error.status < 500 else "INTERNAL")
+    body = {"code": error.status, "message": error.text, "status": status, "details": _details(error, request_id)}
+    return msgspec.json.encode({"error": body})
+
+
+def _details(error: FreeholdError, request_id: str) -> list[dict[str, Any]]:
+    details: list[dict[str, Any]] = [
+        {"@type": f"{_TYPE}ErrorInfo", "reason": error.code.upper(), "domain": DOMAIN, "metadata": {}}
+    ]
+    if error.param is not None:
+        violation = {"field": error.param, "description": error.message}
+        details.append({"@type": f"{_TYPE}BadRequest", "fieldViolations": [violation]})
+    if error.retry_after is not None:
+        delay = f"{error.retry_after:.3f}".rstrip("0").rstrip(".")
+        details.append({"@type": f"{_TYPE}RetryInfo", "retryDelay": f"{delay}s"})
+    if request_id:
+        details.append({"@type": f"{_TYPE}RequestInfo", "requestId": request_id})
+    return details
 
 
 def failed(wire: WireError) -> Failed:

@@ -1,7 +1,8 @@
 """Writes canonical parts as Gemini parts.
 
 Source of the format: https://ai.google.dev/api/caching#Part. A tool result becomes a `functionResponse`, its images and
-files follow it as parts of their own. Thoughts of others cannot go back; Google's own carry a tag (`thinking.py`).
+files follow it as parts of their own (inside it, where a Gemini client had them there). Thoughts of others cannot go
+back; Google's own carry a tag (`thinking.py`). What stood in an `Opaque` of the key `$part` returns to its part.
 """
 
 from typing import Any
@@ -22,7 +23,8 @@ from freehold.dialects.conversation import (
     ToolCall,
     ToolResult,
 )
-from freehold.dialects.gemini.reply import DIALECT
+from freehold.dialects.gemini.media import audio_kind
+from freehold.dialects.gemini.proto import DIALECT
 from freehold.dialects.media import guess, sniff, split_data_url
 from freehold.dialects.thinking import GEMINI_TAG
 from freehold.dialects.tool_calls import json_object
@@ -32,14 +34,13 @@ from freehold.dialects.words import opaque_name, word
 WirePart = dict[str, Any]
 
 _OBJECT = msgspec.json.Decoder(dict[str, Raw])
-_AUDIO = {"wav": "audio/wav", "mp3": "audio/mp3", "flac": "audio/flac", "ogg": "audio/ogg", "aac": "audio/aac"}
 
 
 def write_part(part: Part, where: str, losses: Losses, dialect: str) -> list[WirePart]:
     """The wire parts for `part`, none to several. `where` is `messages.INDEX`, `dialect` the client's."""
     match part:
         case Text():
-            return _text(part, where, losses)
+            return _text(part, where, losses, dialect)
         case ToolCall():
             return [_call(part, where, losses)]
         case ToolResult():
@@ -61,54 +62,83 @@ def write_part(part: Part, where: str, losses: Losses, dialect: str) -> list[Wir
             return []
 
 
-def _text(part: Text, where: str, losses: Losses) -> list[WirePart]:
+def extra_fields(part: Part) -> dict[str, Any] | None:
+    """Further fields of the part before, by dotted name, that a Gemini client sent; None where `part` holds none."""
+    if type(part) is Opaque and part.dialect == DIALECT and isinstance(part.value, dict) and len(part.value) == 1:
+        fields: dict[str, Any] | None = part.value.get("$part")
+        return fields
+    return None
+
+
+def add_fields(wire: WirePart, fields: dict[str, Any]) -> None:
+    """Puts fields with dotted names where they belong."""
+    for name, value in fields.items():
+        head, dot, tail = name.partition(".")
+        wire[head] = {**wire.get(head, {}), tail: value} if dot else value
+
+
+def _text(part: Text, where: str, losses: Losses, dialect: str) -> list[WirePart]:
     if part.citations:
         losses.append(f"{where}.citations")
     if part.signature is not None:
         return [{"text": part.text, "thoughtSignature": part.signature}]
-    return [{"text": part.text}] if part.text else []
+    return [{"text": part.text}] if part.text or dialect == DIALECT else []
 
 
 def _call(part: ToolCall, where: str, losses: Losses) -> WirePart:
-    arguments = json_object(part.arguments, f"{where}.tool_calls", losses)
+    arguments = call_arguments(part.arguments, part.custom, where, losses)
     wire: WirePart = {"functionCall": {"name": part.name, "args": arguments, "id": part.id}}
     if part.signature is not None:
         wire["thoughtSignature"] = part.signature
     return wire
 
 
+def call_arguments(arguments: str, custom: bool, where: str, losses: Losses) -> Any:
+    """`args`, an object always: the free text of a custom tool stands under `input`."""
+    return {"input": arguments} if custom else json_object(arguments, f"{where}.tool_calls", losses)
+
+
 def _result(part: ToolResult, where: str, losses: Losses, dialect: str) -> list[WirePart]:
     texts = []
     media: list[WirePart] = []
+    extra: dict[str, Any] = {}
     for inner in part.parts:
         if isinstance(inner, Text):
             texts.append(inner.text)
+        elif (fields := extra_fields(inner)) is not None:
+            extra = fields
         else:
             media += write_part(inner, where, losses, dialect)
     text = "\n".join(texts)
     response: Any
-    if part.is_error:
-        response = {"error": text}
-    elif _is_object(text):
+    if _is_object(text, "error" if part.is_error else None):
         response = Raw(text.encode())
     else:
-        response = {"output": text}
-    return [{"functionResponse": {"name": part.name, "response": response, "id": part.id}}, *media]
+        response = {"error" if part.is_error else "output": text}
+    answer: WirePart = {"functionResponse": {"name": part.name, "response": response, "id": part.id}}
+    if dialect == DIALECT and media:
+        answer["functionResponse"]["parts"] = media
+        media = []
+    add_fields(answer, extra)
+    return [answer, *media]
 
 
-def _is_object(text: str) -> bool:
+def _is_object(text: str, key: str | None) -> bool:
+    """Whether `text` is a JSON object, with `key` in it."""
     if not text.lstrip().startswith("{"):
         return False
     try:
-        _OBJECT.decode(text)
+        fields = _OBJECT.decode(text)
     except MALFORMED:
         return False
-    return True
+    return key is None or key in fields
 
 
 def _thinking(part: Thinking, where: str, losses: Losses, dialect: str) -> list[WirePart]:
     if part.signature is not None and part.signature.startswith(GEMINI_TAG):
         return [{"text": part.text, "thought": True, "thoughtSignature": part.signature[len(GEMINI_TAG) :]}]
+    if dialect == DIALECT and part.signature is None and part.redacted is None:
+        return [{"text": part.text, "thought": True}]
     losses.append(f"{where}.{word(dialect, 'thinking')}")
     return []
 
@@ -116,7 +146,7 @@ def _thinking(part: Thinking, where: str, losses: Losses, dialect: str) -> list[
 def _image(part: Image, where: str, losses: Losses, dialect: str) -> list[WirePart]:
     if part.detail not in (None, "auto"):
         losses.append(f"{where}.image.detail")
-    wire = _blob(part.media_type, part.data, part.url, "image/png") or _file(part.file_id, dialect)
+    wire = _blob(part.media_type, part.data, part.url, "image/png") or _file(part.file_id, part.media_type, dialect)
     if wire is None:
         losses.append(f"{where}.image")
     return [wire] if wire is not None else []
@@ -136,15 +166,16 @@ def _blob(media_type: str | None, data: str | None, url: str | None, default: st
     return {"inlineData": {"mimeType": media_type or sniff(data) or default, "data": data}}
 
 
-def _file(file_id: str | None, dialect: str) -> WirePart | None:
+def _file(file_id: str | None, media_type: str | None, dialect: str) -> WirePart | None:
     """An id of another provider's file store means nothing here."""
-    return {"fileData": {"fileUri": file_id}} if file_id is not None and dialect == DIALECT else None
+    if file_id is None or dialect != DIALECT:
+        return None
+    return {"fileData": {"mimeType": media_type, "fileUri": file_id} if media_type else {"fileUri": file_id}}
 
 
 def _audio(part: Audio, where: str, losses: Losses) -> list[WirePart]:
     if part.data is not None:
-        kind = _AUDIO.get(part.format or "wav", f"audio/{part.format}")
-        return [{"inlineData": {"mimeType": kind, "data": part.data}}]
+        return [{"inlineData": {"mimeType": audio_kind(part.format), "data": part.data}}]
     losses.append(f"{where}.audio")
     return [{"text": part.transcript}] if part.transcript else []
 
@@ -153,7 +184,9 @@ def _document(part: Document, where: str, losses: Losses, dialect: str) -> list[
     losses += [f"{where}.document.{name}" for name in ("title", "context", "citations") if getattr(part, name)]
     if part.text is not None:
         return [{"text": part.text}] if part.text else []
-    wire = _blob(part.media_type, part.data, part.url, "application/pdf") or _file(part.file_id, dialect)
+    wire = _blob(part.media_type, part.data, part.url, "application/pdf") or _file(
+        part.file_id, part.media_type, dialect
+    )
     if wire is None:
         losses.append(f"{where}.document")
     return [wire] if wire is not None else []

@@ -2,24 +2,39 @@
 
 Source of the format: https://ai.google.dev/api/generate-content and the `google-genai` SDK's types. Function calls get
 ids (Gemini 3 names its own, older models none) that carry the thought signature with them, see `tool_calls.py`. Parts
-we do not know (code execution, server-side tools) and the candidate's grounding ride along as `Opaque`.
+we do not know (code execution, server-side tools) ride along as `Opaque`; sources become citations, see `grounding.py`.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
 
-from freehold.dialects.conversation import Choice, Image, Opaque, Part, Refusal, Reply, Text, Thinking, ToolCall
+from freehold.dialects.conversation import (
+    Audio,
+    Choice,
+    Document,
+    Image,
+    Opaque,
+    Part,
+    Refusal,
+    Reply,
+    Text,
+    Thinking,
+    ToolCall,
+)
 from freehold.dialects.gemini.errors import WireError, failed
-from freehold.dialects.gemini.usage import WireUsage, read_finish, read_usage
+from freehold.dialects.gemini.grounding import attach, read_citations, rest
+from freehold.dialects.gemini.logprobs import read_logprobs
+from freehold.dialects.gemini.media import audio_format
+from freehold.dialects.gemini.proto import DIALECT
+from freehold.dialects.gemini.usage import WireUsage, read_finish, read_tier, read_usage
 from freehold.dialects.receipt import Receipt
 from freehold.dialects.thinking import GEMINI_TAG
 from freehold.dialects.tool_calls import generated_id, with_signature
 from freehold.dialects.wire import MALFORMED
 from freehold.errors import UpstreamBroken, redact
-
-DIALECT = "gemini"
 
 BLOCKED = "The provider blocked the prompt."
 
@@ -105,8 +120,12 @@ def read_reply(body: bytes) -> Reply:
         if wire.prompt_feedback is None or wire.prompt_feedback.block_reason is None:
             raise UpstreamBroken("The provider's answer holds no candidate.")
         choices = [Choice([Refusal(block_message(wire.prompt_feedback))], "content_filter")]
-    usage = read_usage(wire.usage_metadata) if wire.usage_metadata is not None else None
-    return Reply(wire.response_id, wire.model_version, choices, usage)
+    reply = Reply(wire.response_id, wire.model_version, choices)
+    if wire.usage_metadata is not None:
+        reply.usage = read_usage(wire.usage_metadata)
+        if wire.usage_metadata.service_tier is not None:
+            reply.service_tier = read_tier(wire.usage_metadata.service_tier)
+    return reply
 
 
 def block_message(feedback: _Feedback) -> str:
@@ -118,13 +137,16 @@ def _read_candidate(candidate: WireCandidate, response: str) -> Choice:
     parts: list[Part] = []
     calls = 0
     for raw in candidate.content.parts if candidate.content is not None else ():
-        part = read_part(raw)
-        if isinstance(part, WirePart):
-            part = name_call(part, response, candidate.index, calls)
+        found = read_part(raw)
+        if isinstance(found, WirePart):
+            parts.append(name_call(found, response, candidate.index, calls))
             calls += 1
-        if part is not None:
-            parts.append(part)
-    parts += extras(candidate)
+        else:
+            parts += found
+    if candidate.grounding_metadata or candidate.citation_metadata:
+        texts = [part.text for part in parts if isinstance(part, Text)]
+        attach(parts, read_citations(candidate.grounding_metadata, candidate.citation_metadata, texts))
+    parts += rest(candidate.grounding_metadata, candidate.url_context_metadata)
     return Choice(
         parts,
         read_finish(candidate.finish_reason or "STOP", calls > 0),
@@ -133,22 +155,32 @@ def _read_candidate(candidate: WireCandidate, response: str) -> Choice:
     )
 
 
-def read_part(raw: Raw) -> Part | WirePart | None:
-    """The canonical part; a function call comes back as it is, to be named by `name_call`; None for an empty part."""
+def read_part(raw: Raw) -> Sequence[Part] | WirePart:
+    """The canonical parts, none to two; a function call comes back as it is, to be named by `name_call`."""
     wire = _PART.decode(raw)
     signature = wire.thought_signature
     if wire.function_call is not None:
         return wire
     if wire.text is not None:
         if wire.thought:
-            return Thinking(wire.text, signature and GEMINI_TAG + signature)
-        return Text(wire.text, signature=signature) if wire.text or signature else None
-    if wire.inline_data is not None and (wire.inline_data.mime_type or "").startswith("image/"):
-        return Image(wire.inline_data.mime_type, wire.inline_data.data)
+            return (Thinking(wire.text, signature and GEMINI_TAG + signature),)
+        return (Text(wire.text, signature=signature),) if wire.text or signature else ()
     value = msgspec.json.decode(raw)
-    if set(value) <= {"thoughtSignature", "thought"}:
-        return Text("", signature=signature) if signature else None
-    return Opaque(DIALECT, value)
+    if wire.inline_data is not None and not value.keys() - {"inlineData", "thoughtSignature"}:
+        media = _read_blob(wire.inline_data.mime_type or "", wire.inline_data.data)
+        return (media, Text("", signature=signature)) if signature else (media,)
+    if not value.keys() - {"thoughtSignature", "thought"}:
+        return (Text("", signature=signature),) if signature else ()
+    return (Opaque(DIALECT, value),)
+
+
+def _read_blob(kind: str, data: str) -> Part:
+    """An image, a sound or a file of an answer."""
+    if kind.startswith("image/"):
+        return Image(kind, data)
+    if kind.startswith("audio/"):
+        return Audio(data, audio_format(kind))
+    return Document(kind or None, data)
 
 
 def name_call(part: WirePart, response: str, choice: int, number: int) -> ToolCall:
@@ -161,39 +193,6 @@ def name_call(part: WirePart, response: str, choice: int, number: int) -> ToolCa
     text = "{}" if arguments == b"null" else arguments.decode()
     base = call.id or generated_id(f"{response}/{choice}", number, "" if response else call.name + text)
     return ToolCall(with_signature(base, part.thought_signature), call.name, text, part.thought_signature)
-
-
-def extras(candidate: WireCandidate) -> list[Opaque]:
-    """What a candidate says beside its parts: sources and citations, which no other dialect writes this way."""
-    found = {
-        "groundingMetadata": candidate.grounding_metadata,
-        "urlContextMetadata": candidate.url_context_metadata,
-        "citationMetadata": candidate.citation_metadata,
-    }
-    return [Opaque(DIALECT, {name: value}) for name, value in found.items() if value]
-
-
-def read_logprobs(result: Any) -> Any:
-    """Log probabilities in the OpenAI form, which is the canonical one; None where there are none."""
-    if not isinstance(result, dict) or not isinstance(chosen := result.get("chosenCandidates"), list):
-        return None
-    tops = result.get("topCandidates")
-    tops = tops if isinstance(tops, list) else []
-    content = []
-    for index, token in enumerate(chosen):
-        others = tops[index] if index < len(tops) and isinstance(tops[index], dict) else {}
-        candidates = others.get("candidates")
-        entry = _logprob(token)
-        entry["top_logprobs"] = [_logprob(other) for other in candidates] if isinstance(candidates, list) else []
-        content.append(entry)
-    return {"content": content, "refusal": None}
-
-
-def _logprob(token: Any) -> dict[str, Any]:
-    token = token if isinstance(token, dict) else {}
-    text = token.get("token")
-    text = text if isinstance(text, str) else ""
-    return {"token": text, "logprob": token.get("logProbability", 0.0), "bytes": list(text.encode())}
 
 
 def read_receipt(body: bytes) -> Receipt:

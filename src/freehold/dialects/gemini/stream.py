@@ -2,18 +2,24 @@
 
 Each event is a `GenerateContentResponse` with the next pieces of each candidate; a function call comes whole. The last
 event has the finish reason; events without candidates carry usage only. Usage is repeated in every event, cumulative.
+Sources come late, with offsets in all the text so far; each becomes a citation of its own, once.
 """
 
 from contextlib import suppress
 
-import msgspec
-
 from freehold.dialects.conversation import (
+    Audio,
+    AudioDelta,
+    Document,
     Event,
     Finished,
+    Image,
     LogprobsDelta,
+    MediaDelta,
     Metered,
+    Opaque,
     OpaqueDelta,
+    Part,
     RefusalDelta,
     Started,
     Text,
@@ -25,16 +31,15 @@ from freehold.dialects.conversation import (
     Usage,
 )
 from freehold.dialects.gemini.errors import failed
+from freehold.dialects.gemini.grounding import read_citations, rest
+from freehold.dialects.gemini.logprobs import read_logprobs
 from freehold.dialects.gemini.reply import (
-    DIALECT,
     REPLY,
     WireCandidate,
     WirePart,
     WireReply,
     block_message,
-    extras,
     name_call,
-    read_logprobs,
     read_part,
 )
 from freehold.dialects.gemini.usage import read_finish, read_usage
@@ -55,6 +60,9 @@ class StreamReader:
         self._calls: dict[int, int] = {}
         """Function calls seen, by candidate; its keys are the candidates seen."""
         self._finished: set[int] = set()
+        self._texts: dict[int, list[str]] = {}
+        """The text so far, by candidate, for the offsets of citations."""
+        self._cited: set[tuple[object, ...]] = set()
 
     @property
     def complete(self) -> bool:
@@ -112,25 +120,49 @@ class StreamReader:
         choice = candidate.index
         calls = self._calls.setdefault(choice, 0)
         for raw in candidate.content.parts if candidate.content is not None else ():
-            part = read_part(raw)
-            match part:
-                case Text():
+            found = read_part(raw)
+            if isinstance(found, WirePart):
+                call = name_call(found, self._id, choice, calls)
+                events.append(ToolStarted(calls, call.id, call.name, choice, call.signature))
+                events.append(ToolDelta(calls, call.arguments, choice))
+                calls += 1
+                self._calls[choice] = calls
+                continue
+            for part in found:
+                if type(part) is Text:
+                    self._texts.setdefault(choice, []).append(part.text)
                     events.append(TextDelta(part.text, choice, part.signature))
-                case Thinking():
-                    events.append(ThinkingDelta(part.text, part.signature, choice=choice))
-                case WirePart():
-                    call = name_call(part, self._id, choice, calls)
-                    events.append(ToolStarted(calls, call.id, call.name, choice, call.signature))
-                    events.append(ToolDelta(calls, call.arguments, choice))
-                    calls += 1
-                    self._calls[choice] = calls
-                case None:
-                    pass
-                case _:
-                    events.append(OpaqueDelta(DIALECT, msgspec.json.decode(raw), choice))
-        events += [OpaqueDelta(DIALECT, extra.value, choice) for extra in extras(candidate)]
+                else:
+                    events.append(_delta(part, choice))
+        if candidate.grounding_metadata or candidate.citation_metadata or candidate.url_context_metadata:
+            self._read_sources(candidate, events)
         if (logprobs := read_logprobs(candidate.logprobs_result)) is not None:
             events.append(LogprobsDelta(logprobs, choice))
         if candidate.finish_reason is not None and choice not in self._finished:
             self._finished.add(choice)
             ends.append(Finished(read_finish(candidate.finish_reason, calls > 0), choice))
+
+    def _read_sources(self, candidate: WireCandidate, events: list[Event]) -> None:
+        choice = candidate.index
+        texts = self._texts.get(choice, [])
+        for citation in read_citations(candidate.grounding_metadata, candidate.citation_metadata, texts):
+            key = (choice, citation.url, citation.title, citation.file_id, citation.quote, citation.start, citation.end)
+            if key not in self._cited:
+                self._cited.add(key)
+                events.append(TextDelta("", choice, citation=citation))
+        more = rest(candidate.grounding_metadata, candidate.url_context_metadata)
+        events += [OpaqueDelta(extra.dialect, extra.value, choice) for extra in more]
+
+
+def _delta(part: Part, choice: int) -> Event:
+    """The event of a part that is neither text nor a call. Speech in Google's own format joins piece by piece."""
+    match part:
+        case Thinking():
+            return ThinkingDelta(part.text, part.signature, choice=choice)
+        case Audio(data=str(data), format="pcm16"):
+            return AudioDelta(data, choice=choice)
+        case Image() | Audio() | Document():
+            return MediaDelta(part, choice)
+        case Opaque():
+            return OpaqueDelta(part.dialect, part.value, choice)
+    raise AssertionError(part)

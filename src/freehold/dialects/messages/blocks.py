@@ -23,30 +23,22 @@ from freehold.dialects.conversation import (
     ToolResult,
 )
 from freehold.dialects.media import sniff, split_data_url
-from freehold.dialects.messages.request import DIALECT
-from freehold.dialects.thinking import GEMINI_TAG
+from freehold.dialects.messages.citations import DIALECT, write_answered, write_asked
 from freehold.dialects.tool_calls import anthropic_id, json_object
 from freehold.dialects.words import opaque_name, word
-
-CITATIONS = frozenset(
-    {
-        "char_location",
-        "page_location",
-        "content_block_location",
-        "search_result_location",
-        "web_search_result_location",
-    }
-)
 
 _EPHEMERAL = {"type": "ephemeral"}
 _EPHEMERAL_1H = {"type": "ephemeral", "ttl": "1h"}
 
 
-def write_block(part: Part, where: str, losses: Losses, dialect: str) -> dict[str, Any] | None:
-    """The block for `part`, or None where there is none. `where` is `messages.INDEX`, `dialect` the client's."""
+def write_block(part: Part, where: str, losses: Losses, dialect: str, answer: bool = False) -> dict[str, Any] | None:
+    """The block for `part`, or None where there is none.
+
+    `where` is `messages.INDEX`, `dialect` the client's. `answer`: it is written for a client, not for the provider.
+    """
     match part:
         case Text():
-            return _text(part, where, losses)
+            return _text(part, where, losses, answer)
         case ToolCall():
             return _tool_use(part, where, losses)
         case ToolResult():
@@ -76,14 +68,15 @@ def add_cache(block: dict[str, Any], cache: CacheTtl | None) -> dict[str, Any]:
     return block
 
 
-def _text(part: Text, where: str, losses: Losses) -> dict[str, Any] | None:
+def _text(part: Text, where: str, losses: Losses, answer: bool) -> dict[str, Any] | None:
     if not part.text or part.text.isspace():  # refused by the API, and says nothing
         return None
     block: dict[str, Any] = {"type": "text", "text": part.text}
     if part.citations:
-        if all(isinstance(item, dict) and item.get("type") in CITATIONS for item in part.citations):
-            block["citations"] = part.citations
-        else:
+        write = write_answered if answer else write_asked
+        if written := [one for citation in part.citations if (one := write(citation)) is not None]:
+            block["citations"] = written
+        if len(written) < len(part.citations):
             losses.append(f"{where}.citations")
     if part.signature is not None:
         losses.append(f"{where}.thought_signature")
@@ -91,12 +84,14 @@ def _text(part: Text, where: str, losses: Losses) -> dict[str, Any] | None:
 
 
 def _tool_use(part: ToolCall, where: str, losses: Losses) -> dict[str, Any]:
+    """The free text of a custom tool's call becomes the one field of an object."""
+    arguments = {"input": part.arguments} if part.custom else None
     return add_cache(
         {
             "type": "tool_use",
             "id": anthropic_id(part.id),
             "name": part.name,
-            "input": json_object(part.arguments, f"{where}.tool_calls", losses),
+            "input": arguments or json_object(part.arguments, f"{where}.tool_calls", losses),
         },
         part.cache,
     )
@@ -135,10 +130,15 @@ def _thinking(part: Thinking, where: str, losses: Losses, dialect: str) -> dict[
     """Only what Anthropic signed can go back to it; unsigned thoughts of others would be refused."""
     if part.redacted is not None:
         return {"type": "redacted_thinking", "data": part.redacted}
-    if part.signature and not part.signature.startswith(GEMINI_TAG):
+    if signed_here(part.signature):
         return {"type": "thinking", "thinking": part.text, "signature": part.signature}
     losses.append(f"{where}.{word(dialect, 'thinking')}")
     return None
+
+
+def signed_here(signature: str | None) -> bool:
+    """Whether a signature is Anthropic's: any other one has a tag before it (dialects/thinking.py)."""
+    return signature is not None and signature != "" and ":" not in signature[:40]
 
 
 def _image(part: Image, where: str, losses: Losses, dialect: str) -> dict[str, Any] | None:

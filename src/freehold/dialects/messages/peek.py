@@ -1,4 +1,4 @@
-"""What routing must know of a messages request, without reading it whole, and the one edit a pass-through makes.
+"""What routing must know of a messages request, without reading it whole.
 
 One partial decode of a few top-level fields; the rest is skipped (msgspec checks its syntax on the way). Whether the
 messages hold images or documents is found by searching the bytes for `"source"`, which every such block has, and then
@@ -11,10 +11,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from freehold.dialects.conversation import Losses
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
-from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import check_str, decode_request, refuse
+from freehold.dialects.wire import decode_request, refuse
 from freehold.errors import BadRequest
 
 _NOTHING = Raw(b"")
@@ -36,7 +34,6 @@ class _Request(Struct):
 
 
 _DECODER = msgspec.json.Decoder(_Request)
-_FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _MARKS = (b'"data":"', b'"data": "')
 
 
@@ -83,38 +80,3 @@ def _refuse_messages(raw: bytes) -> None:
     if not raw:
         raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
     refuse("messages", "an array", msgspec.json.decode(raw))
-
-
-def patch_request(
-    body: bytes,
-    *,
-    model: str,
-    traits: Traits = PLAIN,
-    stream_usage: bool = False,
-    losses: Losses | None = None,
-    seen: object = None,
-) -> bytes:
-    """The client's body for a provider of the same dialect: `model` renamed, everything else as the client wrote it.
-
-    Where the model refuses sampling parameters they are taken out and reported. `stream_usage` changes nothing: this
-    dialect always sends usage. Returns `body` itself when nothing changes. Raises BadRequest.
-    """
-    fields = decode_request(_FIELDS, body)
-    changed = False
-    raw = fields.get("model")
-    if raw is None or check_str(msgspec.json.decode(raw), "model") != model:
-        fields["model"] = Raw(msgspec.json.encode(model))
-        changed = True
-    if not traits.sampling:
-        for name in ("temperature", "top_p", "top_k"):
-            if (value := fields.get(name)) is not None and not _is_default(name, bytes(value)):
-                del fields[name]
-                changed = True
-                if losses is not None:
-                    losses.append(name)
-    return msgspec.json.encode(fields) if changed else body
-
-
-def _is_default(name: str, value: bytes) -> bool:
-    """A model without sampling still accepts the default value, which for `top_k` is absence."""
-    return value == b"null" or (name != "top_k" and value in (b"1", b"1.0"))

@@ -3,15 +3,21 @@
 Only an incomplete event is held back, so that what the client has seen always ends at an event's end and an error event
 may follow. The kind of an event is read off its first bytes; only the few that carry usage, a stop reason or an error
 are decoded.
+
+One thing is put right on the way: SDKs take `usage` in `message_start` and `message_delta` for granted, so an event
+without it gets what is known, zeros at first. Usage that cannot be true passes to the client as the provider wrote it,
+but `usage` here becomes None, and the gateway estimates.
 """
+
+from typing import Any
 
 import msgspec
 
 from freehold.dialects.conversation import Failed, Finish, Usage
 from freehold.dialects.messages.errors import failed
 from freehold.dialects.messages.stream import EVENT
-from freehold.dialects.messages.usage import FINISH, read_usage
-from freehold.dialects.sse import SseSplitter, parse_event
+from freehold.dialects.messages.usage import FINISH, WireUsage, read_usage, write_delta_usage, write_usage
+from freehold.dialects.sse import SseSplitter, parse_event, sse
 from freehold.dialects.wire import MALFORMED
 from freehold.errors import UpstreamBroken, redact
 
@@ -40,17 +46,16 @@ class StreamRelay:
         self.output_bytes = 0
         self.events = 0
         self._splitter = SseSplitter()
+        self._lied = False
+        self._instead: bytes | None = None
+        """What goes out in place of the event just seen."""
 
     def feed(self, chunk: bytes) -> bytes:
         """Raises UpstreamBroken for an event larger than 16 MiB, or one that should carry usage and is not JSON."""
         events = self._splitter.feed(chunk)
         if len(events) == 1:
-            raw = events[0]
-            self._see(raw)
-            return raw
-        for raw in events:
-            self._see(raw)
-        return b"".join(events)
+            return self._pass(events[0])
+        return b"".join([self._pass(raw) for raw in events])
 
     def close(self) -> bytes:
         """A last event that only lacks its blank line gets it; one cut in half is kept from the client."""
@@ -60,8 +65,13 @@ class StreamRelay:
             EVENT.decode(event[1] if event is not None else b"")
         except MALFORMED:
             return b""
+        return self._pass(raw).rstrip(b"\r\n") + b"\n\n"
+
+    def _pass(self, raw: bytes) -> bytes:
         self._see(raw)
-        return raw.rstrip(b"\r\n") + b"\n\n"
+        if self._instead is not None:
+            raw, self._instead = self._instead, None
+        return raw
 
     def _see(self, raw: bytes) -> None:
         self.events += 1
@@ -98,10 +108,14 @@ class StreamRelay:
             self.id = self.id or event.message.id
             self.model = self.model or event.message.model
             if event.message.usage is not None:
-                self.usage = read_usage(event.message.usage, self.usage)
+                self._meter(event.message.usage)
+            else:
+                self._complete(data, "message", write_usage(None))
         elif kind == "message_delta":
             if event.usage is not None:
-                self.usage = read_usage(event.usage, self.usage)
+                self._meter(event.usage)
+            else:
+                self._complete(data, "", write_delta_usage(self.usage))
             if event.delta is not None and event.delta.stop_reason is not None:
                 self.finish = FINISH.get(event.delta.stop_reason, "stop")
         elif kind == "message_stop":
@@ -111,3 +125,15 @@ class StreamRelay:
         elif kind == "content_block_delta":
             self.started = True
             self.output_bytes += len(data)
+
+    def _meter(self, wire: WireUsage) -> None:
+        usage = read_usage(wire, self.usage)
+        self._lied = usage is None or (self._lied and wire.input_tokens is None)
+        self.usage = None if self._lied else usage
+
+    def _complete(self, data: bytes, holder: str, usage: dict[str, Any]) -> None:
+        """Puts `usage` into the event, at its top or in its `holder`."""
+        event = msgspec.json.decode(data)
+        inner = event[holder] if holder else event
+        inner["usage"] = usage
+        self._instead = sse(msgspec.json.encode(event), event["type"].encode())

@@ -1,7 +1,11 @@
 """Whole answers of the Messages dialect: read into the canonical reply, written from it, or only metered.
 
 Source of the format: the `anthropic` SDK's `Message`. Tool input is kept as the very JSON text the provider sent.
-Blocks we do not know (server tools and their results) ride along as `Opaque`.
+Blocks we do not know (server tools and their results) ride along as `Opaque`. A byte order mark before the JSON is
+passed over.
+
+For a client, thoughts keep the signature they have, whoever signed them: it brings them back unchanged, and the request
+writers send each to the provider it belongs to. Pictures and sound have no block; of sound the transcript remains.
 """
 
 from typing import Any
@@ -22,9 +26,10 @@ from freehold.dialects.conversation import (
     Thinking,
     ToolCall,
 )
-from freehold.dialects.messages.blocks import write_blocks
+from freehold.dialects.messages.blocks import write_block
+from freehold.dialects.messages.citations import DIALECT, read_citation
 from freehold.dialects.messages.errors import WireError, failed
-from freehold.dialects.messages.request import DIALECT, DIRECT
+from freehold.dialects.messages.request import DIRECT
 from freehold.dialects.messages.usage import FINISH, WireUsage, read_usage, stop_reason, write_usage
 from freehold.dialects.receipt import Receipt
 from freehold.dialects.wire import MALFORMED
@@ -70,6 +75,7 @@ _MESSAGE = msgspec.json.Decoder(_Message)
 _BLOCK = msgspec.json.Decoder(_Block)
 _METER = msgspec.json.Decoder(_Meter)
 _ENCODER = msgspec.json.Encoder()
+_BOM = b"\xef\xbb\xbf"
 
 
 def read_reply(body: bytes, json_tool: str | None = None) -> Reply:
@@ -78,7 +84,7 @@ def read_reply(body: bytes, json_tool: str | None = None) -> Reply:
     Raises UpstreamBroken for anything that is no message, an error object included.
     """
     try:
-        message = _MESSAGE.decode(body)
+        message = _MESSAGE.decode(body.removeprefix(_BOM))
         parts: list[Part] = []
         for raw in message.content:
             _read_block(raw, parts, json_tool)
@@ -103,7 +109,8 @@ def _read_block(raw: Raw, parts: list[Part], json_tool: str | None) -> None:
     block = _BLOCK.decode(raw)
     match block.type:
         case "text":
-            parts.append(Text(block.text or "", citations=block.citations or None))
+            citations = [read_citation(one) for one in block.citations or ()]
+            parts.append(Text(block.text or "", citations=citations or None))
         case "thinking":
             parts.append(Thinking(block.thinking or "", block.signature or None))
         case "redacted_thinking":
@@ -167,17 +174,19 @@ def _write_content(parts: list[Part], losses: Losses) -> list[dict[str, Any]]:
                 blocks.append({"type": "thinking", "thinking": part.text, "signature": part.signature or ""})
             case Image() | Document():
                 losses.append("content.image" if isinstance(part, Image) else "content.document")
-            case _:
-                blocks += write_blocks([part], "content", losses, DIALECT)
-                if type(part) is Opaque and part.dialect == DIALECT and "$part" in part.value and blocks:
+            case Opaque() if part.dialect == DIALECT and "$part" in part.value:
+                if blocks:
                     blocks[-1] |= part.value["$part"]
+            case _:
+                if (block := write_block(part, "content", losses, DIALECT, answer=True)) is not None:
+                    blocks.append(block)
     return blocks
 
 
 def read_receipt(body: bytes) -> Receipt:
     """Who answered and what it used, without reading the content. Raises UpstreamBroken for malformed JSON."""
     try:
-        meter = _METER.decode(body)
+        meter = _METER.decode(body.removeprefix(_BOM))
     except MALFORMED as error:
         raise UpstreamBroken(f"The provider's answer could not be read: {redact(str(error), 300)}.") from None
     return Receipt(

@@ -36,6 +36,7 @@ from freehold.dialects.conversation import (
     ToolResult,
     Turn,
 )
+from freehold.dialects.messages.citations import DIALECT, read_citation
 from freehold.dialects.tool_calls import original_id
 from freehold.dialects.wire import (
     check_bool,
@@ -48,8 +49,6 @@ from freehold.dialects.wire import (
     refuse,
 )
 from freehold.errors import BadRequest
-
-DIALECT = "messages"
 
 DIRECT = {"type": "direct"}
 """The default `caller` of a tool call: the model itself."""
@@ -134,7 +133,7 @@ def _read_text(fields: dict[str, Any], path: str) -> Part | None:
     text = Text(check_str(fields.pop("text", None), f"{path}.text"), _cache(fields, path))
     citations = fields.pop("citations", None)
     if citations is not None:
-        text.citations = check_list(citations, f"{path}.citations") or None
+        text.citations = [read_citation(raw) for raw in check_list(citations, f"{path}.citations")] or None
     return text
 
 

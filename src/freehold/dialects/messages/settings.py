@@ -12,8 +12,9 @@ Each function adds to the request `body` and appends what it had to change to `l
 from typing import Any
 
 from freehold.dialects.conversation import Conversation, Losses, Reasoning, Thinking, ToolCall
-from freehold.dialects.messages.request import DIALECT
-from freehold.dialects.thinking import ANTHROPIC_EFFORT, BUDGETS, GEMINI_TAG, budget_of, effort_of
+from freehold.dialects.messages.blocks import signed_here
+from freehold.dialects.messages.citations import DIALECT
+from freehold.dialects.thinking import ANTHROPIC_EFFORT, BUDGETS, budget_of, effort_of
 from freehold.dialects.traits import Traits
 from freehold.dialects.turns import Side
 from freehold.dialects.words import word
@@ -32,16 +33,24 @@ def write_limits(conversation: Conversation, body: dict[str, Any], losses: Losse
         losses.append(word(conversation.dialect, "stop"))
     if stop:
         body["stop_sequences"] = stop[: traits.stop_max]
-    if conversation.user is not None:
-        if len(conversation.user) <= USER_ID_LIMIT:
-            body["metadata"] = {"user_id": conversation.user}
-        else:
-            losses.append(word(conversation.dialect, "user"))
+    _write_user(conversation, body, losses)
     if conversation.service_tier is not None:
         if (tier := _TIERS.get(conversation.service_tier)) is not None:
             body["service_tier"] = tier
         else:
             losses.append("service_tier")
+
+
+def _write_user(conversation: Conversation, body: dict[str, Any], losses: Losses) -> None:
+    """OpenAI's `safety_identifier` is what `user_id` is here: a name for the end user that tells nobody who it is."""
+    for name in ("user", "safety_identifier"):
+        value = getattr(conversation, name)
+        if value is None:
+            continue
+        if len(value) <= USER_ID_LIMIT and "metadata" not in body:
+            body["metadata"] = {"user_id": value}
+        elif body.get("metadata") != {"user_id": value}:
+            losses.append(word(conversation.dialect, name))
 
 
 def write_thinking(
@@ -50,11 +59,13 @@ def write_thinking(
     reasoning = conversation.reasoning
     if reasoning is None:
         return
-    if not reasoning.enabled or reasoning.effort == "none":
-        if traits.thinking in ("budget", "adaptive"):
-            body["thinking"] = {"type": "disabled"}
-        return
     name = word(conversation.dialect, "reasoning")
+    if not reasoning.enabled or reasoning.effort == "none":
+        if traits.thinking in ("budget", "adaptive") and traits.thinking_off:
+            body["thinking"] = {"type": "disabled"}
+        elif not traits.thinking_off:
+            losses.append(name)
+        return
     if traits.thinking not in ("budget", "adaptive"):
         losses.append(name)
         return
@@ -117,9 +128,7 @@ def _lost_thoughts(sides: list[Side]) -> bool:
     for side in reversed(sides):
         if side.role == "assistant":
             first = side.parts[0]
-            signed = isinstance(first, Thinking) and (
-                first.redacted is not None or bool(first.signature and not first.signature.startswith(GEMINI_TAG))
-            )
+            signed = isinstance(first, Thinking) and (first.redacted is not None or signed_here(first.signature))
             return not signed and any(isinstance(part, ToolCall) for part in side.parts)
     return False
 
@@ -173,6 +182,15 @@ def report(conversation: Conversation, losses: Losses, own: bool) -> None:
         if getattr(conversation, name):
             losses.append(name)
     losses += [f"messages.{index}.name" for index, turn in enumerate(conversation.turns) if turn.name is not None]
+    if set(conversation.modalities or ()) - {"text"}:
+        losses.append("modalities")
+    for name in ("voice", "prompt_cache_key", "previous"):
+        if getattr(conversation, name) is not None:
+            losses.append(word(conversation.dialect, name))
+    if conversation.verbosity not in (None, "medium"):
+        losses.append("verbosity")
+    if conversation.store:
+        losses.append("store")
     if not own:
         if conversation.metadata:
             losses.append("metadata")

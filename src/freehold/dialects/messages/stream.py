@@ -7,6 +7,10 @@ the final usage, then `message_stop`. `ping` may come anywhere; `error` ends the
 The reader is tolerant: a second `message_start`, events without a name, blocks never stopped, deltas of blocks never
 started and unknown events are survived. A tool call without arguments ends as `{}`. A block we do not know is gathered
 whole and comes out as one `OpaqueDelta` at its end.
+
+A citation backs its whole text block but comes before the text, and other dialects know no blocks of text: it is held
+back until the block ends, and then says which characters it stands on. Usage that cannot be true is not passed on;
+where earlier numbers were good, the output is our own count.
 """
 
 from contextlib import suppress
@@ -16,6 +20,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from freehold.dialects.conversation import (
+    Citation,
     Event,
     Finished,
     Metered,
@@ -27,9 +32,9 @@ from freehold.dialects.conversation import (
     ToolStarted,
     Usage,
 )
+from freehold.dialects.messages.citations import DIALECT, read_citation
 from freehold.dialects.messages.errors import WireError, failed
 from freehold.dialects.messages.reply import read_finish
-from freehold.dialects.messages.request import DIALECT
 from freehold.dialects.messages.usage import WireUsage, read_usage
 from freehold.dialects.sse import SseParser
 from freehold.dialects.wire import MALFORMED
@@ -82,6 +87,9 @@ class _Block(Struct):
     """A block in progress. `kind`: text, thinking, tool, json (the forced JSON tool), opaque."""
 
     kind: str
+    begin: int = 0
+    """Where a text block begins in the run of text blocks that it continues."""
+    citations: list[Citation] = []
     tool: int = 0
     arguments: bool = False
     """Whether any argument text was passed on."""
@@ -90,6 +98,9 @@ class _Block(Struct):
     value: dict[str, Any] = {}
     pieces: list[str] = []
 
+
+BYTES_A_TOKEN = 4
+"""For our own count; as the gateway estimates where a provider says nothing."""
 
 EVENT = msgspec.json.Decoder(WireEvent)
 _START = msgspec.json.Decoder(_Start)
@@ -111,6 +122,11 @@ class StreamReader:
         self._started = False
         self._failed = False
         self._usage: Usage | None = None
+        self._lied = False
+        self._run = 0
+        """Characters of text since anything else."""
+        self._size = 0
+        """Characters of everything."""
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Raises UpstreamBroken for an event that is not JSON or larger than 16 MiB."""
@@ -161,8 +177,17 @@ class StreamReader:
             self._meter(message.usage, events)
 
     def _meter(self, wire: WireUsage, events: list[Event]) -> None:
-        self._usage = read_usage(wire, self._usage)
-        events.append(Metered(self._usage))
+        usage = read_usage(wire, self._usage)
+        if usage is None:
+            self._lied = True
+            if self._usage is None:
+                return
+            counted = max(self._usage.output, self._size // BYTES_A_TOKEN)
+            usage = msgspec.structs.replace(self._usage, output=counted, estimated=True)
+        elif self._lied and wire.input_tokens is None:
+            return
+        self._usage = usage
+        events.append(Metered(usage))
 
     def _start(self, index: int, raw: Raw, events: list[Event]) -> None:
         if index in self._blocks:
@@ -172,16 +197,16 @@ class StreamReader:
         self._blocks[index] = block
         match start.type:
             case "text":
-                block.kind = "text"
+                block.kind, block.begin = "text", self._run
                 if start.text:
-                    events.append(TextDelta(start.text))
+                    self._text(start.text, events)
             case "thinking":
                 block.kind = "thinking"
                 if start.thinking or start.signature:
-                    events.append(ThinkingDelta(start.thinking or "", start.signature or None))
+                    self._interrupt(ThinkingDelta(start.thinking or "", start.signature or None), events)
             case "redacted_thinking":
                 block.kind = "thinking"
-                events.append(ThinkingDelta(redacted=start.data))
+                self._interrupt(ThinkingDelta(redacted=start.data), events)
             case "tool_use":
                 given = bytes(start.input).decode()
                 block.input = "{}" if given == "null" else given
@@ -190,7 +215,7 @@ class StreamReader:
                 else:
                     block.kind, block.tool = "tool", self._tools
                     self._tools += 1
-                    events.append(ToolStarted(block.tool, start.id, start.name))
+                    self._interrupt(ToolStarted(block.tool, start.id, start.name), events)
             case _:
                 block.value = _DICT.decode(raw)
                 block.pieces = []
@@ -202,37 +227,55 @@ class StreamReader:
             if block is not None and block.kind == "opaque":
                 block.value["text"] = f"{block.value.get('text') or ''}{delta.text or ''}"
             elif delta.text:
-                events.append(TextDelta(delta.text))
+                self._text(delta.text, events)
         elif kind == "thinking_delta":
             if delta.thinking:
-                events.append(ThinkingDelta(delta.thinking))
+                self._size += len(delta.thinking)
+                self._interrupt(ThinkingDelta(delta.thinking), events)
         elif kind == "signature_delta":
             if delta.signature:
-                events.append(ThinkingDelta(signature=delta.signature))
+                self._interrupt(ThinkingDelta(signature=delta.signature), events)
         elif kind == "citations_delta":
-            events.append(TextDelta("", citation=delta.citation))
+            if block is not None and block.kind == "text":
+                block.citations = [*block.citations, read_citation(delta.citation)]
+            else:
+                events.append(TextDelta("", citation=read_citation(delta.citation)))
         elif kind == "input_json_delta" and block is not None and delta.partial_json:
+            self._size += len(delta.partial_json) if block.kind != "json" else 0
             if block.kind == "tool":
                 block.arguments = True
                 events.append(ToolDelta(block.tool, delta.partial_json))
             elif block.kind == "json":
                 block.arguments = True
-                events.append(TextDelta(delta.partial_json))
+                self._text(delta.partial_json, events)
             elif block.kind == "opaque":
                 block.pieces.append(delta.partial_json)
+
+    def _text(self, text: str, events: list[Event]) -> None:
+        self._run += len(text)
+        self._size += len(text)
+        events.append(TextDelta(text))
+
+    def _interrupt(self, event: Event, events: list[Event]) -> None:
+        """Content that is no text ends the run of it."""
+        self._run = 0
+        events.append(event)
 
     def _stop(self, index: int, events: list[Event]) -> None:
         block = self._blocks.pop(index, None)
         if block is None:
             return
+        for citation in block.citations:
+            citation.start, citation.end = block.begin, self._run
+            events.append(TextDelta("", citation=citation))
         if block.kind == "tool" and not block.arguments:
             events.append(ToolDelta(block.tool, block.input))
         elif block.kind == "json" and not block.arguments:
-            events.append(TextDelta(block.input))
+            self._text(block.input, events)
         elif block.kind == "opaque":
             if block.pieces:
                 block.value["input"] = _whole("".join(block.pieces))
-            events.append(OpaqueDelta(DIALECT, block.value))
+            self._interrupt(OpaqueDelta(DIALECT, block.value), events)
 
     def _end(self, event: WireEvent, events: list[Event]) -> None:
         if event.usage is not None:

@@ -5,8 +5,9 @@ arrive interleaved; a call that starts while the one before it is still incomple
 Usage is 0 in `message_start`, where it is not yet known, and whole in `message_delta`, which waits for `close` because
 other dialects send usage after the finish reason.
 
-Only the first choice is shown, and what the dialect has no event for (log probabilities, foreign opaque events) is
-left out. A text delta costs a few microseconds: its bytes are prepared when the block opens.
+Only the first choice is shown, and what the dialect has no event for (log probabilities, pictures, sound but for its
+transcript, foreign opaque events) is left out and noted in `losses`. A text delta costs a few microseconds: its bytes
+are prepared when the block opens.
 """
 
 from typing import Any
@@ -14,9 +15,13 @@ from typing import Any
 import msgspec
 
 from freehold.dialects.conversation import (
+    AudioDelta,
     Event,
     Failed,
     Finished,
+    LogprobsDelta,
+    Losses,
+    MediaDelta,
     Metered,
     OpaqueDelta,
     RefusalDelta,
@@ -27,13 +32,13 @@ from freehold.dialects.conversation import (
     ToolStarted,
     Usage,
 )
-from freehold.dialects.messages.blocks import CITATIONS
+from freehold.dialects.messages.citations import DIALECT, write_answered
 from freehold.dialects.messages.errors import write_stream_error
-from freehold.dialects.messages.request import DIALECT
 from freehold.dialects.messages.usage import stop_reason, write_delta_usage, write_usage
 from freehold.dialects.sse import sse
 from freehold.dialects.tool_calls import anthropic_id
 from freehold.dialects.wire import MALFORMED
+from freehold.dialects.words import opaque_name
 from freehold.errors import FreeholdError, UpstreamBroken
 
 _encode = msgspec.json.Encoder().encode
@@ -56,7 +61,7 @@ class StreamWriter:
     """`write` turns one event into the bytes of none, one or several; `close` or `fail` ends the stream, once.
 
     `id` and `model` are what the client sees; where empty, what `Started` says. `created` and `include_usage` have no
-    meaning in this dialect.
+    meaning in this dialect. `losses` collects what could not be shown.
     """
 
     def __init__(self, id: str, model: str, created: int = 0, include_usage: bool = True) -> None:
@@ -76,6 +81,9 @@ class StreamWriter:
         """The canonical index of the open tool call, and its arguments so far."""
         self._arguments: list[str] = []
         self._waiting: dict[int, _Call] = {}
+        self._custom = False
+        """Whether the open call is a custom tool's, whose free text goes into one field of an object."""
+        self.losses: Losses = []
 
     def write(self, event: Event) -> bytes:
         if self._ended:
@@ -83,7 +91,7 @@ class StreamWriter:
         if isinstance(event, TextDelta):
             if self._kind == "text" and event.citation is None and not event.choice:
                 return self._delta + _encode(event.text) + _END if event.text else b""
-            return b"" if event.choice else self._text(event)
+            return self._other_choice() if event.choice else self._text(event)
         if isinstance(event, Started):
             return self._start(event)
         if isinstance(event, Metered):
@@ -91,7 +99,7 @@ class StreamWriter:
             return b""
         if isinstance(event, Failed):
             return self.fail(UpstreamBroken(event.message, code=event.code, status=event.status), "")
-        return b"" if event.choice else self._write(event)
+        return self._other_choice() if event.choice else self._write(event)
 
     def _write(self, event: Event) -> bytes:
         match event:
@@ -106,9 +114,24 @@ class StreamWriter:
                 return self._text(TextDelta(event.text))
             case OpaqueDelta():
                 return self._opaque(event)
+            case AudioDelta():
+                self._lose("content.audio")
+                return self._text(TextDelta(event.transcript))
+            case MediaDelta():
+                self._lose(f"content.{type(event.part).__name__.lower()}")
+            case LogprobsDelta():
+                self._lose("logprobs")
             case Finished():
                 self._finished = event
         return b""
+
+    def _other_choice(self) -> bytes:
+        self._lose("choices")
+        return b""
+
+    def _lose(self, name: str) -> None:
+        if name not in self.losses:
+            self.losses.append(name)
 
     def close(self) -> bytes:
         """The end of a whole stream. Where no finish was ever written, or an error was it, the error event instead."""
@@ -175,14 +198,20 @@ class StreamWriter:
     def _stop(self) -> bytes:
         if not self._kind:
             return b""
+        end = b""
+        if self._custom:
+            end = self._delta + _encode('"}' if self._arguments else '{"input":""}') + _END
+            self._custom = False
         self._kind = ""
         self._tool = -1
-        return b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
+        return end + b'event: content_block_stop\ndata: {"type":"content_block_stop","index":%d}\n\n' % self._index
 
     def _text(self, event: TextDelta) -> bytes:
-        citation = event.citation
-        if citation is not None and not (isinstance(citation, dict) and citation.get("type") in CITATIONS):
-            citation = None
+        citation = write_answered(event.citation) if event.citation is not None else None
+        if event.citation is not None and citation is None:
+            self._lose("content.citations")
+        if event.signature is not None:
+            self._lose("content.thought_signature")
         if not event.text and citation is None:
             return b""
         pieces = []
@@ -193,8 +222,7 @@ class StreamWriter:
         if event.text:
             pieces.append(self._delta + _encode(event.text) + _END)
         if citation is not None:
-            delta = {"type": "citations_delta", "citation": citation}
-            pieces.append(self._other_delta(delta))
+            pieces.append(self._other_delta({"type": "citations_delta", "citation": citation}))
         return b"".join(pieces)
 
     def _other_delta(self, delta: dict[str, Any]) -> bytes:
@@ -224,6 +252,7 @@ class StreamWriter:
         """A whole block; a server tool's input is streamed, as its start event never has it."""
         block = event.value
         if event.dialect != DIALECT or not isinstance(block, dict) or not isinstance(block.get("type"), str):
+            self._lose(f"content.{opaque_name(block)}")
             return b""
         pieces = [self._flush_tools()]
         arguments = block.get("input")
@@ -238,7 +267,7 @@ class StreamWriter:
     # Tool calls
 
     def _tool_started(self, event: ToolStarted) -> bytes:
-        if self._waiting or (self._kind == "tool" and not _is_whole(self._arguments)):
+        if self._waiting or (self._kind == "tool" and not self._custom and not _is_whole(self._arguments)):
             self._waiting[event.index] = _Call(event)
             return b""
         return self._open_tool(event)
@@ -248,14 +277,18 @@ class StreamWriter:
         opened = self._open("tool", block, b'{"type":"input_json_delta","partial_json":')
         self._tool = event.index
         self._arguments = []
+        self._custom = event.custom
         return opened
 
     def _tool_delta(self, event: ToolDelta) -> bytes:
         if event.index == self._tool:
             if not event.arguments:
                 return b""
+            piece = event.arguments
+            if self._custom:
+                piece = ("" if self._arguments else '{"input":"') + _encode(piece)[1:-1].decode()
             self._arguments.append(event.arguments)
-            return self._delta + _encode(event.arguments) + _END
+            return self._delta + _encode(piece) + _END
         if (call := self._waiting.get(event.index)) is not None:
             call.arguments.append(event.arguments)
         return b""

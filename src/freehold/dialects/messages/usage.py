@@ -4,6 +4,9 @@ Anthropic's algebra (https://platform.claude.com/docs/en/build-with-claude/promp
 neither read from nor written to the cache; the whole input is input + cache_read + cache_creation. `cache_creation`
 splits the writes by time to live. `output_tokens` includes thinking, which `output_tokens_details` names apart.
 
+A number that is negative or beyond all reason makes the whole object a lie: it is not believed, and the gateway
+estimates instead. The client of a pass-through still sees what the provider wrote.
+
 In a stream the numbers are cumulative: `message_delta` repeats what it knows and may correct `message_start`, so a
 later number replaces an earlier one and an absent one leaves it. `message_delta` never has the split by time to live;
 it is kept from `message_start` where the total still agrees.
@@ -37,6 +40,10 @@ STOP_REASON: dict[Finish, str] = {
 """`error` has no stop reason here: it is told as an error."""
 
 
+MOST = 1_000_000_000_000
+"""No request has that many tokens."""
+
+
 class WireCacheCreation(Struct):
     ephemeral_5m_input_tokens: int | None = None
     ephemeral_1h_input_tokens: int | None = None
@@ -58,9 +65,13 @@ class WireUsage(Struct):
     service_tier: str | None = None
 
 
-def read_usage(wire: WireUsage, before: Usage | None = None) -> Usage:
-    """`before` is what the same stream said earlier; numbers absent now are taken from it."""
+def read_usage(wire: WireUsage, before: Usage | None = None) -> Usage | None:
+    """`before` is what the same stream said earlier; numbers absent now are taken from it. None for a lie."""
     usage = Usage() if before is None else before
+    numbers = (wire.input_tokens, wire.output_tokens, wire.cache_read_input_tokens, wire.cache_creation_input_tokens)
+    for number in numbers:
+        if number is not None and not 0 <= number < MOST:
+            return None
     known = usage.cache_write_5m + usage.cache_write_1h
     written = _latest(wire.cache_creation_input_tokens, known)
     long = usage.cache_write_1h if written == known else 0
@@ -82,7 +93,7 @@ def read_usage(wire: WireUsage, before: Usage | None = None) -> Usage:
 
 
 def _latest(value: int | None, before: int) -> int:
-    return before if value is None or value < 0 else value
+    return before if value is None or not 0 <= value < MOST else value
 
 
 def write_usage(usage: Usage | None, service_tier: str | None = None) -> dict[str, Any]:

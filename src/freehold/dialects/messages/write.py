@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 
 from freehold.dialects import json_schema
-from freehold.dialects.conversation import Conversation, Losses, Opaque, OutputFormat
+from freehold.dialects.conversation import Conversation, Losses, Opaque, OutputFormat, ToolChoice
 from freehold.dialects.messages.blocks import add_cache, shortest, write_block, write_blocks
-from freehold.dialects.messages.request import DIALECT
+from freehold.dialects.messages.citations import DIALECT
 from freehold.dialects.messages.settings import report, write_limits, write_sampling, write_thinking, write_unknown
 from freehold.dialects.traits import PLAIN, Traits
 from freehold.dialects.turns import OPENING, Arranged, arrange
@@ -44,7 +44,7 @@ def write_request(conversation: Conversation, losses: Losses, traits: Traits = P
     words = _write_output(conversation, body, tools, losses, traits)
     if words is not None:
         system.append({"type": "text", "text": words})
-    _write_tool_choice(conversation, body, tools, losses)
+    _write_tool_choice(conversation, body, tools, losses, traits)
     messages = _write_messages(arranged, losses, conversation.dialect)
     write_limits(conversation, body, losses, traits)
     write_thinking(conversation, body, arranged.sides, losses, traits)
@@ -183,16 +183,30 @@ def _write_tools(conversation: Conversation, losses: Losses, traits: Traits) -> 
 
 
 def _write_tool_choice(
-    conversation: Conversation, body: dict[str, Any], tools: list[dict[str, Any]], losses: Losses
+    conversation: Conversation, body: dict[str, Any], tools: list[dict[str, Any]], losses: Losses, traits: Traits
 ) -> None:
-    """A choice already made (the JSON tool) stands. Without tools there is nothing to choose."""
+    """A choice already made (the JSON tool) stands. Without tools there is nothing to choose.
+
+    A tool that could not be written cannot be chosen, and some models let nobody choose for them.
+    """
     choice = conversation.tool_choice
     if "tool_choice" in body:
+        if body["tool_choice"]["type"] != "auto" and not traits.force_tool:
+            body["tool_choice"] = {**body["tool_choice"], "type": "auto"}
+            body["tool_choice"].pop("name", None)
+            losses.append(word(conversation.dialect, "output"))
         return
+    forced = choice is not None and choice.mode in ("required", "tool")
     if not tools:
-        if choice is not None and choice.mode in ("required", "tool"):
+        if forced:
             losses.append("tool_choice")
         return
+    if choice is not None and forced:
+        own = conversation.dialect == DIALECT
+        known = own or choice.mode == "required" or any(tool.get("name") == choice.name for tool in tools)
+        if not known or not traits.force_tool:
+            losses.append("tool_choice")
+            choice = ToolChoice("auto")
     wire: dict[str, Any] | None = None
     if choice is not None:
         if choice.mode == "tool":

@@ -1,0 +1,99 @@
+"""Clouds: providers whose place depends on region and account, and whose requests are signed (call/auth).
+
+What `providers.resolve` needs to know of them; the rows are in providers.toml like all others.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
+
+from freehold.config.checks import wrong_url
+from freehold.config.schema import Config, Provider
+
+if TYPE_CHECKING:
+    from freehold.call.auth import Auth
+    from freehold.call.providers import ProviderRow
+
+AuthKind = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none", "aws", "google", "azure"]
+SIGNED = frozenset({"aws", "google", "azure"})
+"""Kinds that need no key of ours: `call/auth` finds credentials and answers for each request."""
+
+
+class Signing(Struct, frozen=True):
+    """How requests are signed: the kind, and what the configuration says of it."""
+
+    kind: AuthKind
+    region: str | None = None
+    profile: str | None = None
+    credentials: str | None = None
+    key: str | None = None
+
+
+def make_auth(signing: Signing, env: Mapping[str, str]) -> "Auth":
+    """Returns what answers for requests. Raises ConfigError: what is missing, and where to put it."""
+    from freehold.call import auth
+
+    if signing.kind == "aws":
+        return auth.aws_auth(env, region=signing.region, profile=signing.profile, api_key=signing.key)
+    if signing.kind == "google":
+        return auth.google_auth(env, credentials=signing.credentials)
+    return auth.azure_auth(env, api_key=signing.key)
+
+
+def wanting(
+    name: str,
+    row: "ProviderRow",
+    config: Config,
+    told: Provider,
+    url: str,
+    region: str | None,
+    project: str | None,
+    key_from: str | None,
+    asked: bool,
+) -> tuple[str | None, str | None]:
+    """Returns what a cloud's endpoint lacks and the fix, or (None, None)."""
+    if not asked and not config.discover:
+        return "it is not configured, and discover is off", f"name it under providers as {name}"
+    if not asked and key_from is None:
+        return f"no credentials for {row.title}", f"set {' or '.join(row.keys)}"
+    if "{host}" in url:
+        return f"no base_url for {row.title}", f"set {' or '.join(row.base_urls)}"
+    places = (row.base_url if told.base_url is None else "", *row.paths.values())
+    wants_region = any(mark in place for place in places for mark in ("{region}", "{vertex}", "{bedrock}"))
+    if wants_region and region is None:
+        return f"no region for {row.title}", f"set {' or '.join(row.regions)}"
+    if any("{project}" in path for path in row.paths.values()) and project is None:
+        return f"no project for {row.title}", f"set {' or '.join(row.projects)}"
+    if region is not None and not _PLACE.fullmatch(region):
+        return f"{region[:40]!r} is no region", f"set {' or '.join(row.regions)} again"
+    if project is not None and not _PLACE.fullmatch(project):
+        return f"{project[:40]!r} is no project", f"set {' or '.join(row.projects)} again"
+    if told.base_url is None and wrong_url(url):
+        return f"{url[:80]!r} is not an http or https URL", f"set {' or '.join(row.base_urls)} again"
+    return None, None
+
+
+_PLACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.:_-]{0,99}")
+
+
+def placed(text: str, region: str | None, project: str | None) -> str:
+    if region is not None and ("{vertex}" in text or "{bedrock}" in text):
+        from freehold.call.auth import bedrock_host, vertex_host
+
+        text = text.replace("{vertex}", vertex_host(region)).replace("{bedrock}", bedrock_host(region))
+    return text.replace("{region}", region or "{region}").replace("{project}", project or "{project}")
+
+
+def versioned(row: "ProviderRow", version: str | None) -> dict[str, str]:
+    """The row's paths; with an API version, Azure's classic ones, which name the deployment."""
+    if version is None or not row.versions:
+        return row.paths
+    from freehold.call.auth import azure_path
+
+    mark = "0model0"
+    return {
+        name: azure_path(path.removeprefix("/openai/v1/"), mark, version).replace(mark, "{model}")
+        for name, path in row.paths.items()
+    }

@@ -1,0 +1,311 @@
+"""Conversations: what every chat dialect asks for, streamed or whole, and the count of its tokens."""
+
+import time
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from freehold.call.languages import CLIENT, PROVIDER
+from freehold.call.operation import Prepared, Relay, no_stream, refuse_losses
+from freehold.call.target import Target
+from freehold.dialects import gemini, messages
+from freehold.dialects.conversation import (
+    AudioDelta,
+    Conversation,
+    Event,
+    Failed,
+    Finish,
+    Finished,
+    Losses,
+    MediaDelta,
+    Metered,
+    OpaqueDelta,
+    Started,
+    TextDelta,
+    ThinkingDelta,
+    ToolDelta,
+    ToolStarted,
+    Usage,
+)
+from freehold.dialects.peek import Peek
+from freehold.dialects.receipt import Receipt
+from freehold.errors import FreeholdError
+
+_NONE: Mapping[str, Any] = {}
+
+
+class Ways(Struct, frozen=True):
+    """What a client said outside the body, or wants repeated in the answer: arguments for its dialect's verbs."""
+
+    read: Mapping[str, Any] = _NONE
+    """For `read_request`: the model and the stream flag, where they stand in the path (Gemini)."""
+    write: Mapping[str, Any] = _NONE
+    """For `write_reply` and `StreamWriter`: what the answer repeats of the request (Responses)."""
+    stream: Mapping[str, Any] = _NONE
+    """For `StreamWriter` and `StreamRelay`: the form of the stream."""
+
+
+_USUAL = Ways()
+
+
+class Talk:
+    """A conversation in any client dialect. `conversation` is the request, read whole."""
+
+    __slots__ = ("_body", "_client", "_conversation", "_forward", "_language", "_strict", "_ways", "peek")
+
+    def __init__(
+        self,
+        client: str,
+        body: bytes,
+        peek: Peek,
+        *,
+        forward: list[tuple[bytes, bytes]] | None = None,
+        strict: bool = False,
+        ways: Ways = _USUAL,
+    ) -> None:
+        """`forward` holds client headers that belong to the dialect itself (anthropic-beta)."""
+        self._client = client
+        self._language = CLIENT[client]
+        self._body = body
+        self._forward = forward
+        self._strict = strict
+        self._ways = ways
+        self._conversation: Conversation | None = None
+        self.peek = peek
+
+    @property
+    def conversation(self) -> Conversation:
+        """The request, read whole; BadRequest when it cannot be."""
+        if self._conversation is None:
+            self._conversation = self._language.read_request(self._body, **self._ways.read)
+        return self._conversation
+
+    def prepare(self, target: Target) -> Prepared:
+        if target.speaks(self._client):
+            return self._pass_through(target)
+        return self._translate(target)
+
+    def _pass_through(self, target: Target) -> Prepared:
+        client, language, peek, traits = self._client, self._language, self.peek, target.traits
+        losses: Losses = []
+        body = language.patch_request(
+            self._body,
+            model=target.model,
+            traits=traits,
+            stream_usage=traits.stream_usage,
+            losses=losses,
+            seen=peek.notes,
+        )
+        if target.rewrite is not None:
+            body = target.rewrite(body)
+        if losses:
+            refuse_losses(losses, target, self._strict)
+        stream = peek.stream
+        prepared = Prepared(
+            target.head(client, stream, self._forward),
+            body,
+            losses,
+            _READ_RECEIPT[client],
+            _StreamRelay(language, not peek.include_usage, self._ways.stream) if stream else no_stream,
+            language.read_error,
+        )
+        prepared.passes = True
+        if stream:
+            prepared.as_stream = getattr(language, "as_stream", None)
+        return prepared
+
+    def _translate(self, target: Target) -> Prepared:
+        client, provider = self._language, PROVIDER[target.dialect]
+        losses: Losses = []
+        conversation = msgspec.structs.replace(self.conversation, model=target.model)
+        body = provider.write_request(conversation, losses, target.traits)
+        refuse_losses(losses, target, self._strict)
+        if target.rewrite is not None:
+            body = target.rewrite(body)
+        created = int(time.time())
+        options: dict[str, Any] = {}
+        namer = getattr(provider, "json_tool_name", None)
+        if namer is not None and (tool := namer(conversation, target.traits)):
+            options["json_tool"] = tool
+        if target.dialect == "converse":
+            options["model"] = target.model  # its answers name none
+        ways, include = self._ways, self.peek.include_usage
+
+        def read(answer: bytes) -> tuple[bytes, Receipt]:
+            reply = provider.read_reply(answer, **options)
+            finish: Finish | None = reply.choices[0].finish if reply.choices else None
+            written = client.write_reply(reply, losses, created, **ways.write)
+            return written, Receipt(reply.id, reply.model, reply.usage, finish, None)
+
+        def write(identity: str, model: str) -> Any:
+            return client.StreamWriter(identity, model, created, include, **ways.write, **ways.stream)
+
+        def relay() -> Relay:
+            return Translation(provider.StreamReader(**options), write)
+
+        head = target.head(target.dialect, self.peek.stream)
+        prepared = Prepared(head, body, losses, read, relay, provider.read_error)
+        if self.peek.stream:
+            prepared.as_stream = getattr(provider, "as_stream", None)
+        return prepared
+
+
+class _StreamRelay:
+    """Makes the relay of a passed-through stream."""
+
+    __slots__ = ("_language", "_strip", "_ways")
+
+    def __init__(self, language: ModuleType, strip: bool, ways: Mapping[str, Any]) -> None:
+        self._language = language
+        self._strip = strip
+        self._ways = ways
+
+    def __call__(self) -> Relay:
+        relay: Relay = self._language.StreamRelay(self._strip, **self._ways)
+        return relay
+
+
+def _receipt_reader(language: ModuleType) -> Callable[[bytes], tuple[bytes, Receipt]]:
+    def read(answer: bytes) -> tuple[bytes, Receipt]:
+        return answer, language.read_receipt(answer)
+
+    return read
+
+
+_READ_RECEIPT = {name: _receipt_reader(language) for name, language in CLIENT.items()}
+
+
+class Translation:
+    """A relay between two dialects: canonical events in the middle."""
+
+    __slots__ = ("_make", "_reader", "complete", "failed", "id", "model", "output_bytes", "started", "usage", "writer")
+
+    def __init__(self, reader: Any, make: Callable[[str, str], Any]) -> None:
+        self._reader = reader
+        self._make = make
+        self.writer: Any = None
+        """The client's StreamWriter, once something was written."""
+        self.usage: Usage | None = None
+        self.id = ""
+        self.model = ""
+        self.failed: Failed | None = None
+        self.complete = False
+        self.started = False
+        self.output_bytes = 0
+
+    def feed(self, chunk: bytes) -> bytes:
+        return self._write(self._reader.feed(chunk))
+
+    def close(self) -> bytes:
+        out = self._write(self._reader.close())
+        self.complete = self._reader.complete
+        if self.complete and self.failed is None and self.writer is not None:
+            out += self.writer.close()
+        return out
+
+    def fail(self, error: FreeholdError, request_id: str) -> bytes:
+        """The events that end the stream broken."""
+        if self.writer is None:
+            self.writer = self._make(self.id, self.model)
+        failure: bytes = self.writer.fail(error, request_id)
+        return failure
+
+    def _write(self, events: list[Event]) -> bytes:
+        out = []
+        for event in events:
+            kind = type(event)
+            if kind is TextDelta or kind is ThinkingDelta:
+                self.started = True
+                self.output_bytes += len(event.text)  # type: ignore[union-attr]
+            elif kind is ToolDelta:
+                self.started = True
+                self.output_bytes += len(event.arguments)  # type: ignore[union-attr]
+            elif kind is AudioDelta:
+                self.started = True
+                self.output_bytes += len(event.transcript)  # type: ignore[union-attr]
+            elif kind is ToolStarted or kind is OpaqueDelta or kind is MediaDelta:
+                self.started = True
+            elif kind is Started:
+                self.id, self.model = event.id, event.model  # type: ignore[union-attr,assignment]
+            elif kind is Metered:
+                self.usage = event.usage  # type: ignore[union-attr]
+            elif kind is Finished:
+                self.complete = True
+            elif kind is Failed:
+                self.failed = event  # type: ignore[assignment]
+                break
+            if self.writer is None:
+                self.writer = self._make(self.id, self.model)
+            out.append(self.writer.write(event))
+        return out[0] if len(out) == 1 else b"".join(out)
+
+
+class Count:
+    """The tokens of a conversation, where the upstream can count them; the pipeline estimates elsewhere."""
+
+    __slots__ = ("_body", "_client", "_conversation", "peek")
+
+    def __init__(self, client: str, body: bytes, peek: Peek) -> None:
+        self._client = client
+        self._body = body
+        self._conversation: Conversation | None = None
+        self.peek = peek
+
+    @property
+    def conversation(self) -> Conversation:
+        """What is to be counted; BadRequest when it cannot be read."""
+        if self._conversation is None:
+            if self._client == "gemini":
+                self._conversation = gemini.read_count_request(self._body, model=self.peek.model)
+            else:
+                self._conversation = CLIENT[self._client].read_request(self._body)
+        return self._conversation
+
+    def prepare(self, target: Target) -> Prepared:
+        counter = COUNTERS[target.dialect]
+        if self._client == target.dialect:
+            body = CLIENT[self._client].patch_request(self._body, model=target.model)
+        else:
+            body = counter.write_count(
+                msgspec.structs.replace(self.conversation, model=target.model), [], target.traits
+            )
+
+        def read(answer: bytes) -> tuple[bytes, Receipt]:
+            return self.answer(counter.read_count(answer)), Receipt("", target.model, Usage(), "stop", None)
+
+        return Prepared(target.head("count", False), body, [], read, no_stream, PROVIDER[target.dialect].read_error)
+
+    def answer(self, tokens: int) -> bytes:
+        """The count in the client's dialect."""
+        if self._client == "gemini":
+            return gemini.write_count_reply(tokens)
+        if self._client == "responses":
+            return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
+        return messages.write_count(tokens)
+
+    def estimate(self) -> bytes:
+        """What the client gets where nobody counts: about four bytes a token."""
+        if self._client == "messages":
+            return self.answer(messages.estimate_tokens(self._body))
+        return self.answer(self.peek.input_bytes // 4 + 1)
+
+
+def _to_count(body: bytes) -> bytes:
+    """A messages request as `count_tokens` takes it: without what only an answer needs."""
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    return msgspec.json.encode({name: fields[name] for name in _COUNTED if name in fields})
+
+
+_COUNTED = ("model", "system", "messages", "tools", "tool_choice", "thinking")
+COUNTERS: Mapping[str, ModuleType] = {"messages": messages, "gemini": gemini}
+"""Provider dialects that count."""
+
+
+def stream_failure(client: str, error: FreeholdError, request_id: str, model: str, ways: Ways = _USUAL) -> bytes:
+    """Returns the events that end a broken stream in the client's dialect."""
+    writer = CLIENT[client].StreamWriter(request_id, model, int(time.time()), False, **ways.stream)
+    failure: bytes = writer.fail(error, request_id)
+    return failure

@@ -1,0 +1,82 @@
+"""The fake's small tasks: moderation, reranking as Cohere, Jina and Voyage answer it, Cohere's own embeddings."""
+
+import re
+from typing import Any
+
+from freehold.errors import BadRequest
+from freehold.fake.answer import ID, tokens
+from freehold.fake.ask import Ask
+from freehold.fake.made import Made, need
+from freehold.fake.openai import vector
+from freehold.fake.speak import encode
+
+_CATEGORIES = (
+    "harassment", "harassment/threatening", "hate", "hate/threatening", "illicit", "illicit/violent", "self-harm",
+    "self-harm/instructions", "self-harm/intent", "sexual", "sexual/minors", "violence", "violence/graphic",
+)  # fmt: skip
+
+
+def moderations(ask: Ask, given: dict[str, Any]) -> Made:
+    inputs = given.get("input")
+    texts = inputs if isinstance(inputs, list) and all(isinstance(one, str) for one in inputs) else [inputs]
+    if not inputs:
+        raise BadRequest("Missing required parameter: 'input'.", param="input")
+    results = [_verdict(one if isinstance(one, str) else encode(one).decode()) for one in texts]
+    return Made([encode({"id": f"modr-{ID}", "model": ask.model, "results": results})])
+
+
+def _verdict(text: str) -> dict[str, Any]:
+    """A category is met where its first word stands in the text."""
+    found = {name: name.partition("/")[0] in text.lower() and "/" not in name for name in _CATEGORIES}
+    return {
+        "flagged": any(found.values()),
+        "categories": found,
+        "category_scores": {name: 0.99 if met else 0.001 for name, met in found.items()},
+        "category_applied_input_types": {name: ["text"] for name in _CATEGORIES},
+    }
+
+
+def rerank(ask: Ask, given: dict[str, Any]) -> Made:
+    query, documents = need(given, "query"), need(given, "documents", list)
+    texts = [one if isinstance(one, str) else str(one.get("text", "")) for one in documents]
+    wanted = vector(query)
+    scores = [max(0.0, sum(a * b for a, b in zip(wanted, vector(text), strict=True))) for text in texts]
+    order = sorted(range(len(texts)), key=lambda index: -scores[index])
+    most = given.get("top_n") or given.get("top_k") or len(order)
+    billed = tokens(query) + sum(map(tokens, texts))
+    results: list[dict[str, Any]] = [{"index": i, "relevance_score": round(scores[i], 6)} for i in order[:most]]
+    if given.get("return_documents"):
+        for result in results:
+            result["document"] = {"text": texts[result["index"]]}
+    if "/v2/" in ask.route.path:
+        meta = {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}
+        return Made([encode({"id": ID, "results": results, "meta": meta})], input_tokens=billed)
+    usage = {"total_tokens": billed}
+    if "top_k" in given or re.match(r"rerank-(?:\d|lite)", ask.model):
+        for result in results:
+            if "document" in result:
+                result["document"] = result["document"]["text"]
+        body = {"object": "list", "data": results, "model": ask.model, "usage": usage}
+    else:
+        body = {"model": ask.model, "object": "list", "usage": usage, "results": results}
+    return Made([encode(body)], input_tokens=billed)
+
+
+def cohere_embed(ask: Ask, given: dict[str, Any]) -> Made:
+    texts = given.get("texts") or [
+        part.get("text", "image") for one in given.get("inputs") or () for part in one.get("content", ())
+    ]
+    if not texts:
+        raise BadRequest("texts or inputs must be given", param="texts")
+    made = [vector(text, given.get("output_dimension") or 64) for text in texts]
+    billed = sum(max(1, tokens(text)) for text in texts)
+    meta = {
+        "api_version": {"version": "2" if "/v2/" in ask.route.path else "1"},
+        "billed_units": {"input_tokens": billed},
+    }
+    body: dict[str, Any] = {"id": ID, "texts": texts, "meta": meta}
+    if given.get("embedding_types") or "/v2/" in ask.route.path:
+        body |= {"response_type": "embeddings_by_type", "embeddings": {"float": made}}
+    else:
+        body |= {"response_type": "embeddings_floats", "embeddings": made}
+    return Made([encode(body)], input_tokens=billed)
