@@ -12,12 +12,12 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import pairs
 from bench.load import Latency, chat_body, latency, wrk
 from bench.processes import PYTHON, Process, cpu_seconds, memory_mb, need, quiet_cpu, wait_for
 
@@ -50,6 +50,7 @@ discover: false
 providers:
   openai:    {{base_url: "http://127.0.0.1:{upstream}/v1", api_key: "upstream-secret-key"}}
   anthropic: {{base_url: "http://127.0.0.1:{upstream}", api_key: "upstream-secret-key"}}
+  gemini:    {{base_url: "http://127.0.0.1:{upstream}", api_key: "upstream-secret-key"}}
 keys:
   - {{name: bench, key: "{key}", requests_per_minute: 100000000, tokens_per_minute: 100000000000}}
 """
@@ -210,6 +211,7 @@ def report(bench: Bench, rounds: int, soak: int) -> None:
     figures["help_ms"] = import_ms(str(Path(PYTHON).with_name("freehold")), "--help")
     row("import freehold, over the bare interpreter", f"{figures['import_ms']:.0f} ms", "under 60")
     row("freehold --help, the whole process", f"{figures['help_ms']:.0f} ms", "under 150")
+    figures |= pairs.table(lambda path, body: bench.cost(bench.gateway, bench.url + path, body, auth()), row)
     memory(bench, figures, row, soak, plain)
     print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
 
@@ -252,4 +254,4 @@ def nginx_version() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,6 +1,8 @@
 """Every client dialect over HTTP to every provider dialect of the fake: whole, streamed, failing, kept for later."""
 
 import json
+import sqlite3
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -140,6 +142,20 @@ def test_gemini_streams_an_array_where_events_were_not_asked_for(gateway: Runnin
     assert headers["content-type"] == "application/json"
     pieces = [event for event in json.loads(answer) if event["candidates"][0].get("content")]
     assert "".join(text_of("gemini", event) for event in pieces) == TEXT
+
+
+def test_what_is_lost_stands_in_the_ledger(keeper: Running) -> None:
+    body = request_for("chat", "anthropic/fake", False)[1] | {"logit_bias": {"1": 1}, "seed": 7}
+    _, headers, _ = ask(keeper.url, CLIENTS["chat"], body)
+    ledger = sqlite3.connect(keeper.home / "freehold.db")
+    deadline = time.monotonic() + 20
+    query = "SELECT lost FROM ledger WHERE request = ?"
+    while (row := ledger.execute(query, (headers["x-request-id"],)).fetchone()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    ledger.close()
+    assert row[0] == headers["x-freehold-lost"]
+    assert {"logit_bias", "seed"} <= set(row[0].split(", "))
 
 
 def test_a_request_header_turns_losses_into_an_error_that_names_the_field(gateway: Running) -> None:

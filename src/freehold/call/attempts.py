@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from freehold.call.breaker import Breaker
+from freehold.call.inline import FETCHED
 from freehold.call.operation import Operation, Prepared, Relay
 from freehold.call.target import Target
 from freehold.call.transport import Connection, Flight
@@ -132,6 +133,9 @@ async def _attempt(
 ) -> Answer:
     loop = asyncio.get_running_loop()
     breaker = target.breaker
+    peek = operation.peek
+    if (peek.images or peek.documents) and target.dialect in FETCHED:
+        await _ready(target, operation, flight, end)
     prepared = operation.prepare(target)
     if target.guard is not None:
         for body in (prepared.body, *prepared.more):
@@ -170,6 +174,14 @@ async def _attempt(
         raise
     breaker.succeed()
     return answer
+
+
+async def _ready(target: Target, operation: Operation, flight: Flight, end: float) -> None:
+    """What an operation has to wait for before it can be prepared; most have nothing."""
+    ready = getattr(operation, "ready", None)
+    if ready is not None:
+        flight.deadline = end
+        await flight.wait(asyncio.ensure_future(ready(target)))
 
 
 def _send(connection: Connection, flight: Flight, head: bytes, body: bytes) -> None:

@@ -27,6 +27,7 @@ CLIENT: Mapping[str, ModuleType] = {
     "messages": messages,
     "gemini": gemini,
     "cohere": cohere,
+    "mistral": mistral,
     "ollama": ollama,
     "ollama_generate": generate,
 }

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from freehold.call.inline import FETCHED, inline, urls
 from freehold.call.languages import CLIENT, PROVIDER
 from freehold.call.operation import Prepared, Relay, no_stream, refuse_losses
 from freehold.call.target import Target
@@ -32,7 +33,7 @@ from freehold.dialects.conversation import (
 )
 from freehold.dialects.peek import Peek
 from freehold.dialects.receipt import Receipt
-from freehold.errors import FreeholdError
+from freehold.errors import FreeholdError, LossRefused
 
 _NONE: Mapping[str, Any] = {}
 
@@ -54,7 +55,17 @@ _USUAL = Ways()
 class Talk:
     """A conversation in any client dialect. `conversation` is the request, read whole."""
 
-    __slots__ = ("_body", "_client", "_conversation", "_forward", "_language", "_strict", "_ways", "peek")
+    __slots__ = (
+        "_body",
+        "_client",
+        "_conversation",
+        "_forward",
+        "_inlined",
+        "_language",
+        "_strict",
+        "_ways",
+        "peek",
+    )
 
     def __init__(
         self,
@@ -72,6 +83,8 @@ class Talk:
         self._body = body
         self._forward = forward
         self._strict = strict
+        self._inlined: dict[str, Conversation] | None = None
+        """The conversation with its URLs fetched, by the provider dialect that needs that."""
         self._ways = ways
         self._conversation: Conversation | None = None
         self.peek = peek
@@ -82,6 +95,26 @@ class Talk:
         if self._conversation is None:
             self._conversation = self._language.read_request(self._body, **self._ways.read)
         return self._conversation
+
+    async def ready(self, target: Target) -> None:
+        """Fetches what URLs point at, where `target` takes bytes only (call/inline.py).
+
+        Raises BadRequest for one that cannot be fetched, LossRefused where the configuration lets none be.
+        """
+        dialect = target.dialect
+        if target.speaks(self._client) or (self._inlined is not None and dialect in self._inlined):
+            return
+        kinds = FETCHED[dialect]
+        if target.fetch is None:
+            if wanted := urls(self.conversation, kinds):
+                raise LossRefused(
+                    f"{target.name} takes no URLs, and this gateway does not fetch them (fetch_urls: false)",
+                    hint="send the data itself",
+                    param=next(iter(wanted.values())),
+                )
+            return
+        self._inlined = self._inlined or {}
+        self._inlined[dialect] = await inline(self.conversation, target.fetch, kinds=kinds) or self.conversation
 
     def prepare(self, target: Target) -> Prepared:
         if target.speaks(self._client):
@@ -120,7 +153,10 @@ class Talk:
     def _translate(self, target: Target) -> Prepared:
         client, provider = self._language, PROVIDER[target.dialect]
         losses: Losses = []
-        conversation = msgspec.structs.replace(self.conversation, model=target.model)
+        conversation = self.conversation
+        if self._inlined is not None:
+            conversation = self._inlined.get(target.dialect, conversation)
+        conversation = msgspec.structs.replace(conversation, model=target.model)
         body = provider.write_request(conversation, losses, target.traits)
         refuse_losses(losses, target, self._strict)
         if target.rewrite is not None:
@@ -136,12 +172,13 @@ class Talk:
 
         def read(answer: bytes) -> tuple[bytes, Receipt]:
             reply = provider.read_reply(answer, **options)
+            reply.model = reply.model or target.model  # some answers name none
             finish: Finish | None = reply.choices[0].finish if reply.choices else None
             written = client.write_reply(reply, losses, created, **ways.write)
             return written, Receipt(reply.id, reply.model, reply.usage, finish, None)
 
         def write(identity: str, model: str) -> Any:
-            return client.StreamWriter(identity, model, created, include, **ways.write, **ways.stream)
+            return client.StreamWriter(identity, model or target.model, created, include, **ways.write, **ways.stream)
 
         def relay() -> Relay:
             return Translation(provider.StreamReader(**options), write)

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from freehold.call.auth.base import Auth
 from freehold.call.breaker import Breaker
+from freehold.call.fetch_url import UrlLimits
 from freehold.call.transport import Flight, Pool, request_head
 from freehold.config.schema import Timeouts
 from freehold.decide.catalog import Deployment
@@ -42,6 +43,7 @@ class Target:
         "callers_fault",
         "deployment",
         "dialect",
+        "fetch",
         "guard",
         "model",
         "name",
@@ -63,12 +65,15 @@ class Target:
         callers_fault: Callable[[bytes], bool] | None = None,
         auth: Auth | None = None,
         rewrite: Callable[[bytes], bytes] | None = None,
+        fetch: UrlLimits | None = None,
     ) -> None:
         """`guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
         of a 500 that the request was to blame after all; `auth` answers for each request; `rewrite` is a cloud's
-        envelope around a conversation."""
+        envelope around a conversation; `fetch` says how URLs are fetched for it if it takes bytes only, None: not at
+        all."""
         self.auth = auth
         self.rewrite = rewrite
+        self.fetch = fetch
         self.deployment = deployment
         self.name = deployment.name
         self.model = deployment.model
@@ -123,8 +128,7 @@ class Target:
         return request_head(
             "POST",
             origin.authority,
-            origin.prefix
-            + path.replace("{model}", _quoted(self.model, self._safe)),
+            origin.prefix + path.replace("{model}", _quoted(self.model, self._safe)),
             [*headers, *extra, (b"content-type", b"application/json"), (b"accept-encoding", b"identity")],
         )
 

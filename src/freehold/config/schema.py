@@ -182,6 +182,9 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """When a failing deployment is left alone."""
     strict: bool = False
     """True: a field the chosen provider cannot carry is a 400 instead of an `x-freehold-lost` header."""
+    fetch_urls: bool = True
+    """Whether URLs of images and files are fetched, public https ones only, for a provider that takes bytes only.
+    False: such a request is a 400. A provider that takes URLs gets them as they are, either way."""
     responses_days: Annotated[int, Meta(ge=0, le=3650)] = 30
     """How long answers of the Responses API are kept for `previous_response_id` and retrieval; 0 keeps none."""
     box: bool = True

@@ -21,7 +21,6 @@ _WORDS = {
         "reasoning": "reasoning_effort",
         "parallel_tools": "parallel_tool_calls",
         "thinking": "reasoning_content",
-        "voice": "audio",
     },
     "responses": {
         "output": "text.format",

@@ -65,6 +65,8 @@ class Settlement(Struct, array_like=True, tag="s", gc=False):
     """The model the provider says it used."""
     error: str = ""
     """The code of errors.py, empty on success."""
+    lost: str = ""
+    """Fields of the client's request, or of the answer, that could not be carried across; separated by commas."""
 
 
 Entry = Intent | Settlement

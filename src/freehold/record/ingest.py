@@ -321,6 +321,7 @@ class _Batch:
             names[s.error],
             price,
             cost,
+            names[s.lost] if s.lost else None,
         )
 
     def _price(self, i: Intent, s: Settlement) -> tuple[int | None, int | None]:
@@ -381,8 +382,8 @@ def _lost_intent(call: str, newest: int, incarnation: str) -> Intent:
 _INSERT_CALL: Final = (
     "INSERT INTO calls (call, request, at, route, attempt, stream, held, reason, config, outcome, status, uncached,"
     " cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_input, audio_output, estimated, first_us,"
-    " total_us, upstream_id, served, error, price, cost)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " total_us, upstream_id, served, error, price, cost, lost)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _ADD_SPEND: Final = (
     "INSERT INTO spend (hour, route, calls, ok, failed, cancelled, unknown, unpriced, estimated, input, cached, output,"

@@ -114,6 +114,17 @@ def m001_ledger(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+@migration
+def m002_lost(connection: sqlite3.Connection) -> None:
+    """What could not be carried between two dialects, by call; NULL: nothing."""
+    connection.execute("ALTER TABLE calls ADD COLUMN lost INTEGER REFERENCES names")
+    connection.execute("DROP VIEW ledger")
+    connection.execute(
+        _LEDGER.replace("errors.name AS error,", "errors.name AS error, losses.name AS lost,")
+        + "LEFT JOIN names AS losses ON losses.id = calls.lost"
+    )
+
+
 _LEDGER = """
 CREATE VIEW ledger AS -- `calls` in words, for people with an SQL prompt
 SELECT

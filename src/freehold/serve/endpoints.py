@@ -196,6 +196,9 @@ _OPENAI = {
 _PATHS: dict[str, Endpoint] = {
     **{prefix + path: endpoint for path, endpoint in _OPENAI.items() for prefix in ("/v1", "", "/v1/v1")},
     "/v2/chat": _talk("cohere"),
+    # Mistral's SDK asks on OpenAI's paths, in words of its own: its base URL ends in /mistral here.
+    **{f"/mistral/v1{path}": endpoint for path, endpoint in _OPENAI.items()},
+    "/mistral/v1/chat/completions": _talk("mistral"),
     "/v2/rerank": _rerank("cohere"),
     "/api/chat": _talk("ollama", LINES),
     "/api/generate": _talk("ollama_generate", LINES),

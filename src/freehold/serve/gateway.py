@@ -16,6 +16,7 @@ from freehold.admit.limits import Limits
 from freehold.call.auth import Auth
 from freehold.call.breaker import Breaker
 from freehold.call.clouds import Signing, make_auth
+from freehold.call.fetch_url import UrlLimits
 from freehold.call.profiles import traits
 from freehold.call.providers import Endpoint, resolve
 from freehold.call.talk import COUNTERS
@@ -132,6 +133,7 @@ class Gateway:
         self.flights.limit = self.config.server.max_inflight
         self.max_body = self.config.server.max_body_mb * 1024 * 1024
         self.strict = self.config.strict
+        self._fetch = UrlLimits() if self.config.fetch_urls else None
         self._patience = (self.config.retries, self.config.timeouts.total)
         self.keyring = Keyring([*self.config.keys, *read_keys(keys_file())])
         self.endpoints = resolve(self.config, os.environ, local=shared.local.addresses)
@@ -166,7 +168,8 @@ class Gateway:
             timeouts = self.config.timeouts
             pool = self.shared.pool(engine.base_url, timeouts.connect, ENGINE_CONNECTIONS, ENGINE_IDLE)
             address = Address(pool, OWN_PATHS, [(b"authorization", b"Bearer " + engine.api_key.encode())])
-            return Target(deployment, address, traits(OWN, deployment.model), timeouts, breaker, guard, callers_fault)
+            own = traits(OWN, deployment.model)
+            return Target(deployment, address, own, timeouts, breaker, guard, callers_fault, fetch=self._fetch)
         endpoint = self.endpoints[deployment.provider]
         pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)
         auth = [endpoint.auth] if endpoint.auth else []
@@ -179,6 +182,7 @@ class Gateway:
             breaker,
             auth=self.shared.auth(endpoint.signs) if endpoint.signs is not None else None,
             rewrite=messages_on_vertex if (endpoint.row.auth, deployment.dialect) == ("google", "messages") else None,
+            fetch=self._fetch,
         )
 
     def _breaker(self, name: str) -> Breaker:

@@ -2,6 +2,7 @@
 
 import re
 import time
+from collections.abc import Sequence
 
 from freehold.admit.keys import Principal
 from freehold.admit.limits import Hold
@@ -21,6 +22,12 @@ BYTES_PER_TOKEN = 4
 _NOTHING = Usage()
 _UNPRINTABLE = re.compile(r"[^ -~]")
 """Names of lost fields come from the client, and a header is a line of printable ASCII."""
+
+
+def _named(*losses: Sequence[str]) -> str:
+    """Each name once, in printable ASCII, at most 2,000 characters."""
+    names = dict.fromkeys(name for some in losses for name in some)
+    return _UNPRINTABLE.sub("?", ", ".join(names)[:2000])
 
 
 class RequestRecorder:
@@ -100,7 +107,9 @@ class RequestRecorder:
         """The first content of a stream has come."""
         self._first = (time.time_ns() - self._began) // 1000
 
-    def end(self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None) -> None:
+    def end(
+        self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None, lost: str = ""
+    ) -> None:
         """Writes the settlement of the attempt that `begin` started."""
         call, target = self._call, self._target
         if not call or target is None:
@@ -127,6 +136,7 @@ class RequestRecorder:
                 receipt.id[:200] if receipt else "",
                 receipt.model[:200] if receipt else "",
                 error,
+                lost,
             )
         )
         self._call = ""
@@ -144,13 +154,18 @@ class RequestRecorder:
             if failure is None or size:
                 output = size // BYTES_PER_TOKEN if self._known.kind in GENERATES else 0
                 usage = Usage(uncached=self._known.input_tokens, output=output, estimated=True)
+        lost = ""
+        if not answer.passes:
+            lost = _named(answer.losses, getattr(getattr(relay, "writer", None), "losses", ()))
+        elif answer.losses:
+            lost = _named(answer.losses)
         if failure is None:
             status = "200"
-            self.end("ok", answer.status, usage, "", receipt)
+            self.end("ok", answer.status, usage, "", receipt, lost)
         else:
             status = str(failure.status)
             outcome = "cancelled" if failure.status == 499 else "failed"
-            self.end(outcome, answer.status, usage, failure.code, receipt)
+            self.end(outcome, answer.status, usage, failure.code, receipt, lost)
         gateway, deployment = self._gateway, answer.target.deployment
         gateway.metrics.observe(
             (deployment.name, deployment.provider, self._endpoint, status),
@@ -173,8 +188,7 @@ class RequestRecorder:
         if answer.attempts > 1:
             lines += b"x-freehold-attempts: %d\r\n" % answer.attempts
         if answer.losses:
-            lost = ", ".join(dict.fromkeys(answer.losses))
-            lines += line(b"x-freehold-lost", _UNPRINTABLE.sub("?", lost[:2000]).encode())
+            lines += line(b"x-freehold-lost", _named(answer.losses).encode())
         return lines
 
     def close(self) -> None:

@@ -17,19 +17,26 @@ BEGIN = "# freehold: begin (freehold launch codex --restore takes this out)"
 END = "# freehold: end"
 REPLACED = "# freehold: replaced: "
 
-_BLOCK = re.compile(r"(?:(?<=\n)\n)?^# freehold: begin[^\n]*\n(?:.*?\n)??# freehold: end[^\n]*(?:\n|\Z)", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(
+    r"(?:(?<=\n)\n)?^# freehold: begin[^\n]*\n(?:.*?\n)??# freehold: end[^\n]*(?:\n|\Z)", re.DOTALL | re.MULTILINE
+)
+_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 _TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
 
 
 class NotToml(ValueError):
-    """The text is no TOML, or says something that blocks cannot change."""
+    """The text is no TOML, or says something that blocks cannot change. `line` counts from 1."""
 
-    line = 1
+    def __init__(self, what: str) -> None:
+        place = _LINE.search(what)
+        super().__init__(_LINE.sub("", what).strip())
+        self.line = int(place.group(1)) if place else 1
 
 
 def edit(text: str, changes: list[Change]) -> str:
     """Returns the text with every change made. Raises NotToml."""
     before = _read(text)
+    expected = _expected(before, changes)
     root = [change for change in changes if len(change.path) == 1]
     for change in root:
         text = _retire(text, change.path[0]) if change.path[0] in before else text
@@ -39,7 +46,11 @@ def edit(text: str, changes: list[Change]) -> str:
     gap = "\n" if text and not text.endswith("\n") else ""
     result = _marked(top) + text + gap + ("\n" if text else "") + _marked(tables)
     result = result.replace("\r\n", "\n").replace("\n", newline)
-    if _read(result) != _expected(before, changes):
+    try:
+        understood = tomllib.loads(result.removeprefix("\ufeff")) == expected
+    except tomllib.TOMLDecodeError:
+        understood = False
+    if not understood:
         raise NotToml(f"it sets {' or '.join('.'.join(change.path) for change in changes)} in a way of its own")
     return result
 

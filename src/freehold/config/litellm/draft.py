@@ -16,8 +16,8 @@ from freehold.errors import redact
 AZURE_V1_PATH = "/openai/v1"
 """Where Azure speaks OpenAI's dialect as it is, with any way to carry a key."""
 
-_SIGNED_DIALECTS = {"converse"}
-"""Dialects that bring their cloud's way to sign along, under any provider's name."""
+BEDROCK = "https://bedrock-runtime.{region}.amazonaws.com{more}"
+"""https://docs.aws.amazon.com/general/latest/gr/bedrock.html"""
 _NO_STEM = {"openai", "custom_openai", "openai_like"}
 """Prefixes that say nothing about who is behind an address."""
 _REFERENCE = "os.environ/"
@@ -96,10 +96,10 @@ class Draft(Struct):
         plain = place.row is not None and (place.base_url is None or vendor.local or vendor.own_address)
         if plain and place.row is not None and place.row not in self.providers:
             name, entry = place.row, self._built_in(place)
-        elif vendor.cloud and place.dialect not in _SIGNED_DIALECTS:
-            return None
+        elif vendor.cloud and not (place.dialect == "converse" and (place.base_url or dict(place.cloud).get("region"))):
+            return None  # the other clouds' means to sign belong to their built-in names
         else:
-            name, entry = self._new_name(place, prefix), self._described(place, vendor)
+            name, entry = self._new_name(place, vendor, prefix), self._described(place, vendor)
         if place.row is not None and name != place.row and plain:
             self.bare[name] = place.row
         if place.key is not None:
@@ -119,8 +119,9 @@ class Draft(Struct):
         """Returns what is to be said of a provider with a name of its own, which inherits nothing."""
         entry: dict[str, Any] = {}
         if vendor.cloud:
-            entry = {"dialect": place.dialect, **dict(place.cloud)}
-            return entry if place.base_url is None else {"base_url": place.base_url, **entry}
+            region = dict(place.cloud).get("region", "")
+            there = BEDROCK.format(region=region, more=".cn" if region.startswith("cn-") else "")
+            return {"base_url": place.base_url or there, "dialect": place.dialect, **dict(place.cloud)}
         url = place.base_url or (self.rows[place.row].base_url if place.row is not None else None)
         if url is not None:
             entry["base_url"] = url.rstrip("/") + AZURE_V1_PATH if vendor.own_address else url
@@ -130,11 +131,13 @@ class Draft(Struct):
             entry["owned"] = True
         return entry
 
-    def _new_name(self, place: Place, prefix: str) -> str:
+    def _new_name(self, place: Place, vendor: Vendor, prefix: str) -> str:
         """Returns a name made of the kind and the address, which is none of the built-in ones."""
         host = label(place.base_url) or slug(dict(place.cloud).get("region", "").strip("${}")) * bool(place.cloud)
         stem = place.row or slug(prefix)
-        wished = host if host and place.row is None and prefix in _NO_STEM else f"{stem}-{host}" if host else stem
+        wished = f"{stem}-{host}" if host and (place.base_url is None or place.base_url != vendor.base_url) else stem
+        if host and prefix in _NO_STEM:
+            wished = host if host[0].isalpha() else f"server-{host}"
         taken = {*self.providers, *self.rows, OWN, AUTO}
         name, number = wished, 2
         while name in taken:

@@ -53,8 +53,11 @@ def locate(entry: Value, params: Params, prefix: str, vendor: Vendor, draft: Dra
         entry.dropped(f"freehold.yaml has one {vendor.title} only, and another entry has made another place of it")
         return None
     to = f"providers.{name}"
-    if base is not None and address.differs:
-        base.approximated(f"{to}.base_url", address.differs)
+    differs = [address.differs] if address.differs else []
+    if vendor.own_address and row is not None and name != row:
+        differs.append("a second Azure provider is called by the v1 API, under /openai/v1")
+    if base is not None and differs:
+        base.approximated(f"{to}.base_url", "; ".join(differs))
     elif base is not None and address.url is None:
         base.mapped(to, "the provider's own address, which is built in")
     elif base is not None:
@@ -98,7 +101,7 @@ def _cleaned(url: str) -> tuple[str | None, str]:
     if wrong_url(bare) is not None:
         return None, ""
     what = "its credentials were" if "@" in url.split("://", 1)[1].split("/", 1)[0] else "what follows ? or # was"
-    return bare, f"{what} left off;"
+    return bare, f"{what} left off"
 
 
 def _key(params: Params, prefix: str, vendor: Vendor, row: str | None, url: str | None, draft: Draft) -> str | None:

@@ -22,6 +22,7 @@ Fate = Literal["mapped", "approximated", "dropped"]
 
 _TRUE = {"yes", "on", "y"}
 _FALSE = {"no", "off", "n"}
+_TAGS = {None, *(f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq"))}
 
 
 class Finding(Struct, frozen=True):
@@ -193,7 +194,7 @@ class _Builder:
         if self.count > tree.MAX_NODES or depth > tree.MAX_DEPTH:
             limit = f"{tree.MAX_NODES} values" if depth <= tree.MAX_DEPTH else f"{tree.MAX_DEPTH} levels"
             raise file_error(self.file, f"the file holds more than {limit}", line=node.line, column=node.column)
-        if node.tag is not None and not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag not in _TAGS:
             self.problems.at(where, path, "YAML tags (!) are not supported", "write the plain value, or quote it")
         if node.kind == "map":
             return Value(self._mapping(node, path, depth), path, where)

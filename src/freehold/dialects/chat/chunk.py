@@ -1,4 +1,4 @@
-"""The events of a chat completion stream, as far as we read them; every field that a host may get wrong is left open."""
+"""The events of a chat completion stream, as far as we read them; each field that hosts may get wrong is left open."""
 
 from typing import Any
 

@@ -16,6 +16,7 @@ In a stream the entries come in pieces that share an index; a client that merely
 back, so they are joined here too.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,7 +27,7 @@ _ANTHROPIC = "anthropic-claude-v1"
 _OPENAI = "openai-responses-v1"
 _TAGS = {_ANTHROPIC: "", _OPENAI: OPENAI_TAG, "google-gemini-v1": GEMINI_TAG}
 _FORMATS = {tag: name for name, tag in _TAGS.items()}
-_LONGEST_TAG = 40
+_TAG = re.compile(r"[a-z0-9-]{1,38}:")
 
 
 def read_thoughts(plain: str, details: Any) -> list[Thinking]:
@@ -115,15 +116,16 @@ def _entries(thought: Thinking, index: int) -> list[dict[str, Any]]:
 
 def split_tag(signature: str) -> tuple[str, str]:
     """Tag, colon included, and what the provider wrote. Anthropic's signatures are base64 and hold no colon."""
-    head, colon, tail = signature[:_LONGEST_TAG].partition(":")
-    return (head + colon, tail + signature[_LONGEST_TAG:]) if colon else ("", signature)
+    found = _TAG.match(signature)
+    return (found[0], signature[found.end() :]) if found is not None else ("", signature)
 
 
 def _tag(name: Any) -> str:
     """The tag for a format; a signature without one is taken for Anthropic's, who alone signs plain text."""
-    if not isinstance(name, str) or name in ("", "unknown") or ":" in name or len(name) >= _LONGEST_TAG:
+    if not isinstance(name, str) or name in ("", "unknown"):
         return ""
-    return _TAGS.get(name, name + ":")
+    tag = _TAGS.get(name, name + ":")
+    return tag if not tag or _TAG.fullmatch(tag) is not None else "unknown:"
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ A block is a plain dict ready for the encoder; tool arguments go in as the raw J
 cannot carry is appended to the loss report under the index of the turn it stood in.
 """
 
+import re
 from base64 import b64decode
 from binascii import Error as BinasciiError
 from typing import Any
@@ -26,6 +27,9 @@ from freehold.dialects.media import sniff, split_data_url
 from freehold.dialects.messages.citations import DIALECT, write_answered, write_asked
 from freehold.dialects.tool_calls import anthropic_id, json_object
 from freehold.dialects.words import opaque_name, word
+
+_TAG = re.compile(r"[a-z0-9-]{1,38}:")
+"""What stands before a signature that is not Anthropic's; base64 has no colon."""
 
 _EPHEMERAL = {"type": "ephemeral"}
 _EPHEMERAL_1H = {"type": "ephemeral", "ttl": "1h"}
@@ -138,7 +142,7 @@ def _thinking(part: Thinking, where: str, losses: Losses, dialect: str) -> dict[
 
 def signed_here(signature: str | None) -> bool:
     """Whether a signature is Anthropic's: any other one has a tag before it (dialects/thinking.py)."""
-    return signature is not None and signature != "" and ":" not in signature[:40]
+    return signature is not None and signature != "" and _TAG.match(signature) is None
 
 
 def _image(part: Image, where: str, losses: Losses, dialect: str) -> dict[str, Any] | None:
