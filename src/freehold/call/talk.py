@@ -206,8 +206,10 @@ class _StreamRelay:
 
 
 def _receipt_reader(language: ModuleType) -> Callable[[bytes], tuple[bytes, Receipt]]:
+    mend: Callable[[bytes], bytes] | None = getattr(language, "mend_reply", None)
+
     def read(answer: bytes) -> tuple[bytes, Receipt]:
-        return answer, language.read_receipt(answer)
+        return answer if mend is None else mend(answer), language.read_receipt(answer)
 
     return read
 
@@ -306,9 +308,11 @@ class Count:
         if self._client == target.dialect:
             body = CLIENT[self._client].patch_request(self._body, model=target.model)
         else:
-            body = counter.write_count(
-                msgspec.structs.replace(self.conversation, model=target.model), [], target.traits
-            )
+            conversation = msgspec.structs.replace(self.conversation, model=target.model)
+            if target.dialect == "messages":
+                body = _to_count(messages.write_request(conversation, [], target.traits))
+            else:
+                body = counter.write_count(conversation, [], target.traits)
 
         def read(answer: bytes) -> tuple[bytes, Receipt]:
             return self.answer(counter.read_count(answer)), Receipt("", target.model, Usage(), "stop", None)

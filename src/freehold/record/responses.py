@@ -4,7 +4,7 @@
 a request and the whole response are kept here. Where a provider speaks the dialect itself it remembers, and all we keep
 is which deployment that was. Either way a row belongs to the key that made it, and nobody else's key finds it.
 
-One SQLite file beside the ledger, shared by all workers of the host (WAL, short writes). It holds what people have said,
+One SQLite file beside the ledger, shared by all workers of the host (WAL, short writes). It holds what people said,
 so it is readable by its owner only. Nothing here is on the way of a request that does not ask for it.
 """
 

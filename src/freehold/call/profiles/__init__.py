@@ -4,7 +4,8 @@ A family is a short file with one function, `profile(model, base) -> Traits`, in
 and where it was read. `base` is the plain endpoint with what providers.toml says of every model there. Three ways lead
 to a family:
 
-- a provider that makes its own models has one family (openai, anthropic, gemini, mistral, deepseek, xai);
+- a provider that makes its own models has one family (openai, anthropic, gemini, mistral, deepseek, xai, cohere),
+  and a cloud with models of several makers finds the maker in the name (bedrock, vertex, azure);
 - a built-in host of others' models goes through `hosted`, since the host's software, not the model's maker, reads
   the request;
 - our own engine, llama.cpp, goes the same way, whatever its weights are called;
@@ -19,7 +20,18 @@ from functools import lru_cache
 
 import msgspec
 
-from freehold.call.profiles import anthropic, deepseek, gemini, hosted, mistral, openai, xai
+from freehold.call.profiles import (
+    anthropic,
+    bedrock,
+    cohere,
+    deepseek,
+    gemini,
+    hosted,
+    mistral,
+    openai,
+    vertex,
+    xai,
+)
 from freehold.call.providers import rows
 from freehold.dialects.traits import PLAIN, Traits
 
@@ -32,6 +44,10 @@ _MAKERS: dict[str, Profile] = {
     "mistral": mistral.profile,
     "deepseek": deepseek.profile,
     "xai": xai.profile,
+    "cohere": cohere.profile,
+    "bedrock": bedrock.profile,
+    "vertex": vertex.profile,
+    "azure": openai.profile,  # a deployment may be called anything, so only the usual names tell
 }
 
 _BY_NAME: tuple[tuple[re.Pattern[str], Profile], ...] = (

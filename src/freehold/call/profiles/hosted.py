@@ -12,6 +12,10 @@ from freehold.dialects.traits import Traits
 
 _MISTRAL = re.compile(r"(?:^|/)(?:mistral|mixtral|ministral|codestral|devstral|magistral|pixtral|open-mi[sx]tral)")
 _GPT_OSS = re.compile(r"(?:^|/)gpt-oss")
+_THINKS = re.compile(
+    r"(?:^|/)(?:qwen3(?!.*(?:instruct|coder))|qwq|deepseek-r1|deepseek-v3\.[1-9]|magistral|glm-4\.[5-9]|nemotron.*reason)"
+)
+"""Open models that think when they are asked to, by the names Ollama has for them (ollama.com/search?c=thinking)."""
 _GROQ_SCHEMA = re.compile(r"(?:^|/)(?:gpt-oss|kimi-k2|llama-4)")
 
 
@@ -58,6 +62,9 @@ def profile(host: str, model: str, base: Traits) -> Traits:
         found = replace(found, tool_id="alnum9")
     if _GPT_OSS.search(model) and found.thinking == "none":
         found = replace(found, thinking="effort")  # the harmony format has low, medium and high
+    if host == "ollama" and _THINKS.search(model):
+        # `think: true` is answered 400 by models that cannot, so it goes to those known to (docs.ollama.com, thinking).
+        found = replace(found, thinking="budget")
     if host == "groq" and not _GROQ_SCHEMA.search(model):
         # console.groq.com/docs/structured-outputs lists the models with json_schema; the others have JSON mode.
         found = replace(found, json_schema="json_object")
