@@ -52,7 +52,7 @@ from freehold.dialects.conversation import (
 from freehold.dialects.peek import Peek
 from freehold.dialects.sse import DONE, sse
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import decode_request, refuse
+from freehold.dialects.wire import decode_request, refuse, refuse_raw
 from freehold.errors import BadRequest, FreeholdError, UpstreamBroken
 
 __all__ = [
@@ -161,7 +161,7 @@ def _read_prompt(prompt: Any) -> str:
 def _refuse_prompt(raw: bytes) -> None:
     if not raw:
         raise BadRequest("The request has no 'prompt'.", param="prompt", code="missing_required_parameter")
-    refuse("prompt", "a string or an array", msgspec.json.decode(raw))
+    refuse_raw("prompt", "a string or an array", raw)
 
 
 def patch_request(

@@ -14,6 +14,9 @@ stream was cut. An event over `MAX_EVENT` bytes is an upstream that lies or leak
 
 Almost every event of a real stream is `data: {...}\\n\\n` (Google's: `\\r\\n\\r\\n`) and arrives in a chunk of its own;
 that path is a few byte searches and no regular expression.
+
+`bytes.find` stands where `in` would read better: on bytes, `in` first tries the needle as a number and throws the
+formatted TypeError away, some 4,000 instructions each time (CPython 3.11, `_Py_bytes_contains`).
 """
 
 import re
@@ -53,7 +56,7 @@ class SseSplitter:
         if self._pieces or chunk[:6] != b"data: " or end >= self._limit:
             return None
         first = chunk.find(b"\n")  # one line, closed by one blank line
-        if first == end and chunk[end + 1 :] == b"\n" and b"\r" not in chunk:
+        if first == end and chunk[end + 1 :] == b"\n" and chunk.find(b"\r") < 0:
             return chunk[6:end]
         if first == end - 1 and chunk[-4:] == b"\r\n\r\n" and chunk.find(b"\r") == end - 2:
             return chunk[6:-4]
@@ -63,7 +66,7 @@ class SseSplitter:
         """Raises UpstreamBroken once an event grows over the limit."""
         if not chunk:
             return []
-        if not self._pieces and chunk.endswith(b"\n\n") and len(chunk) <= self._limit and b"\r" not in chunk:
+        if not self._pieces and chunk.endswith(b"\n\n") and len(chunk) <= self._limit and chunk.find(b"\r") < 0:
             if chunk.find(b"\n\n") == len(chunk) - 2:
                 return [chunk]
             *parts, rest = chunk.split(b"\n\n")
@@ -135,7 +138,7 @@ class SseParser:
             return [(b"", data)]
         events = []
         for raw in self._splitter.feed(chunk):
-            if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and b"\r" not in raw:
+            if raw.startswith(b"data: ") and raw.find(b"\n") == len(raw) - 2 and raw.find(b"\r") < 0:
                 events.append((b"", raw[6:-2]))
             elif raw.startswith(b"data: ") and raw.endswith(b"\r\n\r\n") and _plain(raw):
                 events.append((b"", raw[6:-4]))
@@ -170,7 +173,7 @@ def parse_event(raw: bytes) -> tuple[bytes, bytes] | None:
 
 def sse(data: bytes, event: bytes = b"") -> bytes:
     """Renders one event. `data` may hold line feeds: each line becomes a data line."""
-    if b"\n" in data:
+    if data.find(b"\n") >= 0:
         data = data.replace(b"\n", b"\ndata: ")
     if event:
         return b"event: " + event + b"\ndata: " + data + b"\n\n"

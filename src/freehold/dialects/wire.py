@@ -41,6 +41,19 @@ def decode_request(decoder: "msgspec.json.Decoder[T]", body: bytes) -> T:
         raise bad_request(error) from None
 
 
+def decode_field(raw: bytes | msgspec.Raw, param: str) -> Any:
+    """Decodes one field of a client's body that was left raw. Raises BadRequest for a number beyond what a float or an
+    integer here can hold, and for deep nesting."""
+    try:
+        return _ANY.decode(raw)
+    except MALFORMED as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else "a number in it is out of range"
+        raise BadRequest(f"'{param}': {reason}.", param=param, code="invalid_json") from None
+
+
+_ANY = msgspec.json.Decoder()
+
+
 def bad_request(error: Exception) -> BadRequest:
     """The BadRequest for what a decoder raised; a wrong type names its field as `param`."""
     if isinstance(error, RecursionError):
@@ -60,6 +73,24 @@ def bad_request(error: Exception) -> BadRequest:
 def refuse(param: str, expected: str, value: Any) -> NoReturn:
     """Raises BadRequest: `param` is not what was expected."""
     raise BadRequest(f"'{param}': expected {expected}, got {json_kind(value)}.", param=param, code="invalid_type")
+
+
+def refuse_raw(param: str, expected: str, raw: bytes) -> NoReturn:
+    """As `refuse`, for a value that was not decoded, and perhaps cannot be: a number beyond a float, a deep nest."""
+    raise BadRequest(
+        f"'{param}': expected {expected}, got {_KINDS.get(raw[:1], 'a number')}.", param=param, code="invalid_type"
+    )
+
+
+_KINDS = {
+    b"n": "null",
+    b"t": "a boolean",
+    b"f": "a boolean",
+    b'"': "a string",
+    b"[": "an array",
+    b"{": "an object",
+}
+"""What undecoded JSON is by its first byte, where it is no number."""
 
 
 def json_kind(value: Any) -> str:

@@ -134,7 +134,7 @@ class HttpConnection(asyncio.Protocol):
         exchange.keep_alive = version != "1.0" and parser.should_keep_alive() and not self.closing
         exchange.headers = dict(fields)
         path, _, exchange.query = self._url.partition(b"?")
-        exchange.path = path.decode("ascii") if path[:1] == b"/" and b"%" not in path else _path(self._url)
+        exchange.path = path.decode("ascii") if path[:1] == b"/" and path.find(b"%") < 0 else _path(self._url)
         exchange.started = self._loop.time()
         if self.current is None:
             self._start(exchange)

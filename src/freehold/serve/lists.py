@@ -64,7 +64,8 @@ class Lists:
         gateway, names = self._names(request)
         data = [_entry(gateway, name) for name in names]
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
-        return _json({"object": "list", "data": data, "has_more": False, **ends})
+        # Codex asks for `models` too, and complains of an answer without.
+        return _json({"object": "list", "data": data, "models": [], "has_more": False, **ends})
 
     async def model(self, request: Request) -> Response:
         gateway, _ = self._one(request, request.path_params["name"])

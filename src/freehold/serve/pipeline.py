@@ -33,7 +33,7 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
     principal = gateway.keyring.authenticate(exchange.headers)
     body = await exchange.read(gateway.max_body)
     only = None
-    if kept.MARK in body and exchange.path in KEEPS:
+    if exchange.path in KEEPS and kept.MARK in body:
         exchange.body, only = await gateway.kept.recall(principal, body)
 
     peek = endpoint.peek(exchange)

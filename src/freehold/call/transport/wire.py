@@ -126,7 +126,8 @@ class Connection(asyncio.Protocol):
         """Starts an exchange: `data` is the whole request, head and body."""
         self._flight = flight
         flight.connection = self
-        self._parser = httptools.HttpResponseParser(self)
+        if self._parser is None:  # one serves all exchanges: it looks up ten callbacks when it is made
+            self._parser = httptools.HttpResponseParser(self)
         self._chunks.clear()
         self._buffered = 0
         self._headers = []

@@ -79,7 +79,7 @@ def _fits(seen: Seen, body: bytes, traits: Traits, stream_usage: bool) -> bool:
         asked = options is not None and options.include_usage is True
         if (seen.stream_options is not UNSET) if not traits.stream_usage else (stream_usage and not asked):
             return False
-    if traits.strict_messages and (b'"reasoning_' in body or b'"images"' in body or b'"extra_content"' in body):
+    if traits.strict_messages and body.find(b'"assistant"') >= 0 and max(map(body.find, _ADDED)) >= 0:
         return False
     if not traits.penalties and (b'_penalty"' in body or b'"logit_bias"' in body):
         return False
@@ -88,7 +88,7 @@ def _fits(seen: Seen, body: bytes, traits: Traits, stream_usage: bool) -> bool:
     if not traits.tools_and_reasoning and b'"tools"' in body:
         return False
     wrong = b'"developer"' if traits.system_role == "system" else b'"system"'
-    return wrong not in body and (traits.tool_id == "any" or b'"tool_call' not in body)
+    return body.find(wrong) < 0 and (traits.tool_id == "any" or body.find(b'"tool_call') < 0)
 
 
 def _rename(seen: Seen, body: bytes, model: str, traits: Traits) -> bytes | None:
@@ -103,14 +103,18 @@ def _rename(seen: Seen, body: bytes, model: str, traits: Traits) -> bytes | None
     else:
         limit, wrong, right = seen.max_completion_tokens, b'"max_completion_tokens"', b'"max_tokens"'
         given = seen.max_tokens
+    if limit is UNSET and seen.model == model:
+        return body
+    if body.find(b"\\u00") >= 0:
+        return None
     if limit is not UNSET:
-        if limit is None or given is not UNSET or body.count(wrong) != 1 or (b"\\" in body and b"\\u00" in body):
+        if limit is None or given is not UNSET or body.count(wrong) != 1:
             return None
         body = body.replace(wrong, right)
-    if seen.model == model:
-        return body
+        if seen.model == model:
+            return body
     at = body.find(_MODEL)
-    if at < 0 or body.find(_MODEL, at + 7) >= 0 or (b"\\" in body and b"\\u00" in body):
+    if at < 0 or body.find(_MODEL, at + 7) >= 0:
         return None
     match = _NAME.match(body, at + 7)
     if match is None:
@@ -260,7 +264,7 @@ def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits, losses:
     wrong, right = ("developer", "system") if traits.system_role == "system" else ("system", "developer")
     roles = (b'"developer"' if wrong == "developer" else b'"system"') in body
     ids = traits.tool_id != "any" and b'"tool_call' in body
-    added = traits.strict_messages and any(word in body for word in _ADDED)
+    added = traits.strict_messages and max(map(body.find, _ADDED)) >= 0
     if not roles and not ids and not added:
         return False
     try:

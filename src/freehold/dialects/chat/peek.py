@@ -71,7 +71,7 @@ def peek(body: bytes) -> Peek:
         shape is not None and shape.type in ("json_schema", "json_object"),
         notes=request,
     )
-    if b'"type"' in messages:
+    if messages.find(b'"type"') >= 0:  # `in` would cost several times as much, see sse.py
         _see_media(messages, result)
     return result
 

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from freehold.dialects.conversation import Losses
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import decode_request, refuse
+from freehold.dialects.wire import decode_request, refuse_raw
 from freehold.errors import BadRequest
 
 _NOTHING = Raw(b"")
@@ -67,7 +67,7 @@ def peek(body: bytes) -> Peek:
 def _refuse_messages(raw: bytes) -> None:
     if not raw:
         raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
-    refuse("messages", "an array", msgspec.json.decode(raw))
+    refuse_raw("messages", "an array", raw)
 
 
 def patch_request(

@@ -18,7 +18,7 @@ from freehold.dialects.embeddings.tasks import read_task
 from freehold.dialects.embeddings.types import Content, EmbeddingRequest, Input, refused
 from freehold.dialects.media import sniff, split_data_url
 from freehold.dialects.peek import Peek
-from freehold.dialects.wire import check_dict, check_int, check_list, check_str, decode_request, refuse
+from freehold.dialects.wire import check_dict, check_int, check_list, check_str, decode_request, refuse, refuse_raw
 from freehold.errors import BadRequest
 
 
@@ -51,7 +51,7 @@ def peek(body: bytes) -> Peek:
     if not given:
         raise BadRequest("The request has no 'input'.", param="input", code="missing_required_parameter")
     if given[:1] not in (b'"', b"["):
-        refuse("input", "a string or an array", msgspec.json.decode(given))
+        refuse_raw("input", "a string or an array", given)
     return Peek(model=request.model, input_bytes=len(given))
 
 

@@ -16,7 +16,7 @@ from freehold.dialects.gemini.proto import integer, message
 from freehold.dialects.gemini.settings import MAX_CHOICES
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import check_dict, decode_request, refuse
+from freehold.dialects.wire import check_dict, decode_request, refuse_raw
 from freehold.errors import BadRequest
 
 _NOTHING = Raw(b"")
@@ -61,7 +61,7 @@ def _peek(request: _Request, model: str, stream: bool) -> Peek:
     if contents[:1] not in (b"[", b"{"):
         if not contents or contents == b"null":
             raise BadRequest("The request has no 'contents'.", param="contents", code="missing_required_parameter")
-        refuse("contents", "an array", msgspec.json.decode(contents))
+        refuse_raw("contents", "an array", contents)
     result = Peek(model or (request.model or "").removeprefix("models/"), stream, include_usage=True)
     system = max(len(request.system), len(request.system_snake))
     result.input_bytes = len(contents) + system + len(request.tools)

@@ -16,7 +16,7 @@ from freehold.dialects.conversation import Image
 from freehold.dialects.media import sniff, split_data_url
 from freehold.dialects.multipart import Field, Form, is_form, parse
 from freehold.dialects.peek import MEDIA_BYTES, Peek
-from freehold.dialects.wire import check_bool, check_dict, check_int, check_list, check_str, decode_request, refuse
+from freehold.dialects.wire import check_bool, check_dict, check_int, check_list, check_str, decode_request, refuse_raw
 from freehold.errors import BadRequest
 
 Kind = Literal["generations", "edits", "variations"]
@@ -69,7 +69,7 @@ def peek(kind: Kind, body: bytes, content_type: str) -> Peek:
     if bytes(asked.prompt)[:1] != b'"':
         if bytes(asked.prompt) in (b"", b"null"):
             raise _missing("prompt")
-        refuse("prompt", "a string", msgspec.json.decode(asked.prompt))
+        refuse_raw("prompt", "a string", bytes(asked.prompt))
     count = bytes(asked.images).count(b"{") if kind == "edits" else 0
     return _peeked(asked.model, len(bytes(asked.prompt)), count, asked.n, asked.stream is True, asked.quality)
 

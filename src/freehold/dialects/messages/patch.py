@@ -59,7 +59,7 @@ def patch_request(
                 lost.append(name)
     if not traits.force_tool:
         changed |= _free_choice(fields, lost)
-    if (b'"signature"' in body or b'"encrypted_index"' in body) and _FOREIGN.search(body) is not None:
+    if (body.find(b'"signature"') >= 0 or body.find(b'"encrypted_index"') >= 0) and _FOREIGN.search(body) is not None:
         changed |= _drop_foreign(fields, traits, lost)
     return _encode(fields) if changed else body
 

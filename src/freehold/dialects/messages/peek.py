@@ -56,7 +56,7 @@ def peek(body: bytes) -> Peek:
         request.output_format is not None
         or (request.output_config is not None and request.output_config.format is not None),
     )
-    if b'"source"' in messages:
+    if messages.find(b'"source"') >= 0:
         _see_media(messages, result)
     return result
 

@@ -91,7 +91,7 @@ def mend_reply(body: bytes) -> bytes:
     What is no message is left to `read_receipt`, which is to see the body as it came.
     """
     body = body.removeprefix(_BOM)
-    if b'"usage"' in body:
+    if body.find(b'"usage"') >= 0:
         return body
     try:
         message = _decode(body)

@@ -23,7 +23,7 @@ from freehold.dialects.ollama.request import read_images, read_model
 from freehold.dialects.ollama.settings import GENERATE, lose, read_settings
 from freehold.dialects.ollama.usage import DONE_REASON, write_logprobs, write_time, write_usage
 from freehold.dialects.peek import Peek
-from freehold.dialects.wire import check_str, decode_request, refuse
+from freehold.dialects.wire import check_str, decode_request, refuse_raw
 
 __all__ = [
     "StreamRelay",
@@ -60,7 +60,7 @@ def peek(body: bytes) -> Peek:
     """As the chat form's."""
     request = decode_request(_DECODER, body)
     if bytes(request.prompt)[:1] not in (b'"', b"", b"n"):
-        refuse("prompt", "a string", msgspec.json.decode(request.prompt))
+        refuse_raw("prompt", "a string", bytes(request.prompt))
     result = Peek(
         request.model,
         request.stream is not False,

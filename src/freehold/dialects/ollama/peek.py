@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from freehold.dialects.conversation import Losses
 from freehold.dialects.peek import MEDIA_BYTES, Peek
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import MALFORMED, check_str, decode_request, refuse
+from freehold.dialects.wire import MALFORMED, check_str, decode_request, refuse_raw
 
 NOTHING = Raw(b"")
 
@@ -47,7 +47,7 @@ def peek(body: bytes) -> Peek:
     request = decode_request(_DECODER, body)
     messages = bytes(request.messages)
     if messages[:1] not in (b"[", b"", b"n"):
-        refuse("messages", "an array", msgspec.json.decode(messages))
+        refuse_raw("messages", "an array", messages)
     tools = len(request.tools)
     result = Peek(
         request.model,

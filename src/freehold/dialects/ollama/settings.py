@@ -188,7 +188,7 @@ def report(conversation: Conversation, losses: Losses, tools: bool) -> None:
         lose(losses, "service_tier")
     if conversation.verbosity not in (None, "medium"):
         lose(losses, word(conversation.dialect, "verbosity"))
-    for name in ("logit_bias", "user", "metadata", "voice", "prompt_cache_key", "safety_identifier"):
+    for name in ("logit_bias", "user", "metadata", "voice", "prompt_cache_key", "safety_identifier", "store"):
         if getattr(conversation, name):
             lose(losses, word(conversation.dialect, name))
     if conversation.dialect not in OWN:

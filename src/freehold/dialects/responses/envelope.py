@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from freehold.dialects.responses.names import Names, read_names
-from freehold.dialects.wire import decode_request
+from freehold.dialects.wire import decode_field, decode_request
 from freehold.errors import UpstreamBroken
 
 _NULL = Raw(b"null")
@@ -56,7 +56,7 @@ class Echo(Struct):
     @property
     def previous(self) -> str | None:
         """`previous_response_id`."""
-        value = msgspec.json.decode(self.previous_response_id)
+        value = decode_field(self.previous_response_id, "previous_response_id")
         return value if isinstance(value, str) else None
 
     @property
@@ -70,7 +70,7 @@ class Echo(Struct):
         tools = bytes(self.tools)
         if b'"custom"' not in tools and b'"namespace"' not in tools:
             return Names()
-        return read_names(msgspec.json.decode(tools))
+        return read_names(decode_field(tools, "tools"))
 
 
 _DECODER = msgspec.json.Decoder(Echo)
@@ -84,14 +84,14 @@ def echo(body: bytes) -> Echo:
         if getattr(read, name) == _NULL:
             setattr(read, name, getattr(_PLAIN, name))
     if b'"format"' not in bytes(read.text):
-        read.text = Raw(msgspec.json.encode({"format": {"type": "text"}, **_decode_object(read.text)}))
-    if isinstance(conversation := msgspec.json.decode(read.conversation), str):
+        read.text = Raw(msgspec.json.encode({"format": {"type": "text"}, **_decode_object(read.text, "text")}))
+    if isinstance(conversation := decode_field(read.conversation, "conversation"), str):
         read.conversation = Raw(msgspec.json.encode({"id": conversation}))
     return read
 
 
-def _decode_object(raw: Raw) -> dict[str, Any]:
-    value = msgspec.json.decode(raw)
+def _decode_object(raw: Raw, param: str) -> dict[str, Any]:
+    value = decode_field(raw, param)
     return value if isinstance(value, dict) else {}
 
 

@@ -5,7 +5,7 @@ from freehold.dialects.sse import parse_event
 
 def named_event(raw: bytes) -> tuple[bytes, bytes] | None:
     """`(name, data)` of one raw event; None when it holds no data line."""
-    if raw.startswith(b"event: ") and b"\r" not in raw:
+    if raw.startswith(b"event: ") and raw.find(b"\r") < 0:
         end = raw.find(b"\n", 7)
         if raw.startswith(b"data: ", end + 1) and raw.find(b"\n", end + 1) == len(raw) - 2:
             return raw[7:end], raw[end + 7 : -2]

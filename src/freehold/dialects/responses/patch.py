@@ -13,11 +13,10 @@ from freehold.dialects.conversation import Losses
 from freehold.dialects.responses.ids import provider_call_id
 from freehold.dialects.responses.reasoning import FOREIGN_TAGS
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import MALFORMED, check_str, decode_request
+from freehold.dialects.wire import MALFORMED, check_str, decode_field, decode_request
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _OBJECTS = msgspec.json.Decoder(list[dict[str, Raw]])
-_ANY = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 _NULL = Raw(b"null")
 _REASONING = Raw(b'"reasoning"')
@@ -44,7 +43,7 @@ def patch_request(
     lost: Losses = [] if losses is None else losses
     changed = False
     raw = fields.get("model")
-    if raw is None or check_str(_ANY.decode(raw), "model") != model:
+    if raw is None or check_str(decode_field(raw, "model"), "model") != model:
         fields["model"] = Raw(_ENCODER.encode(model))
         changed = True
     changed |= _patch_sampling(fields, traits, lost)
@@ -57,14 +56,14 @@ def _patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> b
     changed = False
     if not traits.sampling:
         for name, default in SAMPLING_DEFAULTS.items():
-            if (raw := fields.get(name)) is None or raw == _NULL or (value := _ANY.decode(raw)) == default:
+            if (raw := fields.get(name)) is None or raw == _NULL or (value := decode_field(raw, name)) == default:
                 continue
             del fields[name]
             changed = True
             if value is not None:
                 losses.append(name)
     elif (raw := fields.get("temperature")) is not None:
-        value = _ANY.decode(raw)
+        value = decode_field(raw, "temperature")
         if isinstance(value, int | float) and value > traits.temperature_max:
             fields["temperature"] = Raw(_ENCODER.encode(traits.temperature_max))
             losses.append("temperature")
@@ -84,7 +83,7 @@ def _patch_input(fields: dict[str, Raw], losses: Losses) -> bool:
             losses.append(f"input.{index}.reasoning")
             changed = True
             continue
-        if (raw := item.get("call_id")) is not None and isinstance(old := _ANY.decode(raw), str):
+        if (raw := item.get("call_id")) is not None and isinstance(old := decode_field(raw, "input.call_id"), str):
             new = provider_call_id(old)
             if new != old:
                 item["call_id"] = Raw(_ENCODER.encode(new))
@@ -96,5 +95,5 @@ def _patch_input(fields: dict[str, Raw], losses: Losses) -> bool:
 
 
 def _is_foreign(raw: Raw | None) -> bool:
-    value = _ANY.decode(raw) if raw is not None else None
+    value = decode_field(raw, "temperature") if raw is not None else None
     return isinstance(value, str) and value.startswith(FOREIGN_TAGS)

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
 from freehold.dialects.responses.request import WITHOUT_INPUT
-from freehold.dialects.wire import decode_request, refuse
+from freehold.dialects.wire import decode_request, refuse_raw
 from freehold.errors import BadRequest
 
 _NOTHING = Raw(b"")
@@ -80,6 +80,6 @@ def _see_media(items: bytes, result: Peek) -> None:
 
 def _refuse_input(raw: bytes, request: _Request) -> None:
     if raw not in (b"", b"null"):
-        refuse("input", "a string or an array of items", msgspec.json.decode(raw))
+        refuse_raw("input", "a string or an array of items", raw)
     if all(getattr(request, name) is None for name in WITHOUT_INPUT):
         raise BadRequest("The request has no 'input'.", param="input", code="missing_required_parameter")

@@ -11,11 +11,10 @@ import msgspec
 from msgspec import Raw
 
 from freehold.dialects.responses.ids import item_id
-from freehold.dialects.wire import check_dict, check_list, decode_request
+from freehold.dialects.wire import check_dict, check_list, decode_field, decode_request
 from freehold.errors import BadRequest
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
-_ANY = msgspec.json.Decoder()
 _ENCODER = msgspec.json.Encoder()
 
 _PREFIXES = {
@@ -58,7 +57,7 @@ def stored_items(body: bytes, response: str = "") -> list[dict[str, Any]]:
     as an array. Raises BadRequest where `body` or its input is malformed.
     """
     raw = decode_request(_FIELDS, body).get("input")
-    value = _ANY.decode(raw) if raw is not None else []
+    value = decode_field(raw, "input") if raw is not None else []
     if value is None:
         return []
     if isinstance(value, str):

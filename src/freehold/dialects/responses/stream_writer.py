@@ -6,7 +6,7 @@ are whole and something else begins. Usage is told in the last event, which wait
 send usage after the finish reason.
 
 Only the first choice is shown. A provider's failure inside its stream is `response.failed` with all there was; a stream
-that breaks ends with `error`. After either, and after the end, `response()` is the object the stream has described.
+that breaks ends with `error` as well. After either, and after the end, `response()` is the object the stream has described.
 """
 
 from typing import Any
@@ -129,11 +129,12 @@ class StreamWriter:
         return b"".join(pieces)
 
     def fail(self, error: FreeholdError, request_id: str) -> bytes:
-        """The error event; nothing follows it."""
+        """The failed response, which Codex looks for, then the error event, which SDKs raise; nothing follows it."""
         if self._ended:
             return b""
         self._fail(error.text, error.code, error.status)
-        return write_stream_error(error, request_id, self._out.next)
+        failed = self._lifecycle("response.failed")
+        return failed + write_stream_error(error, request_id, self._out.next)
 
     def response(self) -> dict[str, Any]:
         """The response object as the stream has described it so far, in plain JSON values; final once it has ended.
