@@ -182,12 +182,12 @@ def test_the_table_holds_what_the_writers_cannot_point_at(dialect: str, part: Im
 # In a call
 
 
-def target(dialect: str, fetch: UrlLimits | None) -> Target:
+def target(dialect: str, fetch: UrlLimits | None, *more: str) -> Target:
     deployment = Deployment(
         name=f"{dialect}/m", provider=dialect, model="anthropic.claude-sonnet-4-5", owned=False, dialect=dialect
     )
     pool = Pool(Origin.parse("http://127.0.0.1:9"), connect_timeout=1.0, limit=1)
-    address = Address(pool, {dialect: "/x"}, [], dialect)
+    address = Address(pool, dict.fromkeys((dialect, *more), "/x"), [], dialect)
     return Target(deployment, address, Traits(), Timeouts(), Breaker(5, 30.0), fetch=fetch)
 
 
@@ -221,6 +221,24 @@ async def test_a_provider_of_bytes_gets_bytes_and_one_of_urls_the_url(monkeypatc
         "type": "url",
         "url": IMAGE,
     }
+
+
+async def test_a_second_language_of_a_provider_of_bytes_takes_no_urls_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ollama speaks OpenAI's dialect too, in which a URL is nothing to it; without one the bytes pass through."""
+    web = Web()
+
+    async def fetching(conversation: Conversation, limits: UrlLimits, **rest: object) -> Conversation | None:
+        return await inline(conversation, limits, fetch=web, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(talk, "inline", fetching)
+    local = target("ollama", LIMITS, "chat")
+    asked = picture_talk()
+    await asked.ready(local)
+    assert json.loads(asked.prepare(local).body)["messages"][0]["images"] == [b64encode(PNG).decode()]
+    raw = b'{"model": "m", "messages": [{"role": "user", "content": "\\"image_url\\""}], "new": 1}'
+    plain = Talk("chat", raw, CLIENT["chat"].peek(raw))
+    await plain.ready(local)
+    assert json.loads(plain.prepare(local).body)["new"] == 1
 
 
 async def test_a_gateway_that_does_not_fetch_says_so() -> None:

@@ -27,7 +27,6 @@ from freehold.dialects.receipt import Receipt
 from freehold.dialects.traits import PLAIN
 from freehold.errors import BadRequest, FreeholdError, LossRefused, UpstreamBroken, UpstreamRefused
 from freehold.fake import FakeProvider
-from freehold.fake.media_engine import MediaEngine
 
 OPENAI = {
     "images": "/images/generations",
@@ -129,9 +128,7 @@ class Gateway:
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeProvider]:
-    provider = FakeProvider()
-    provider.engine = MediaEngine(provider.script)
-    async with provider:
+    async with FakeProvider() as provider:
         yield provider
 
 

@@ -45,6 +45,7 @@ OPENROUTER = {
     "extras": ("verbosity",),
     "thinking": "object",
     "replay_reasoning": "reasoning_details",
+    "both_limits": True,
 }
 LLAMA_CPP = {"top_k": True, "replay_reasoning": "reasoning_content"}
 

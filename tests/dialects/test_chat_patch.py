@@ -92,15 +92,22 @@ def test_temperature_and_stop_have_limits():
     assert patch(request(temperature=1, stop="a"), traits=Traits(temperature_max=1.0, stop_max=1))[1] == []
 
 
-@pytest.mark.parametrize(("given", "role"), [("developer", "system"), ("system", "developer")])
-def test_system_roles_are_renamed(given, role):
+def test_a_developer_is_renamed_where_only_system_is_known_and_a_system_role_nowhere():
     body = {
         "model": "m",
-        "messages": [{"role": given, "content": "developer system"}, {"role": "user", "content": "x"}],
+        "messages": [{"role": "developer", "content": "developer system"}, {"role": "user", "content": "x"}],
     }
-    patched, losses = patch(body, traits=Traits(system_role=role))
-    assert patched["messages"] == [{"role": role, "content": "developer system"}, {"role": "user", "content": "x"}]
+    patched, losses = patch(body, traits=Traits(system_role="system"))
+    assert patched["messages"][0] == {"role": "system", "content": "developer system"}
     assert losses == []
+    assert patch(patched, traits=Traits(system_role="developer"))[0]["messages"] == patched["messages"]
+
+
+def test_a_host_that_knows_both_words_for_the_limit_gets_the_clients_own():
+    for name in ("max_tokens", "max_completion_tokens"):
+        body = {"model": "a", name: 5, "messages": [{"role": "user", "content": "x"}]}
+        patched, _ = patch(body, traits=Traits(both_limits=True))
+        assert patched[name] == 5
 
 
 def test_tool_ids_of_another_host_are_rewritten_on_both_sides():

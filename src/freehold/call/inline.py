@@ -35,6 +35,9 @@ FETCHED: Mapping[str, frozenset[Media]] = {
 }
 """What a provider's dialect cannot point at by URL."""
 
+BYTES_ONLY = frozenset(dialect for dialect, kinds in FETCHED.items() if Image in kinds)
+"""Whoever has one of these as its own takes no URL in the other languages it knows either (Ollama's `/v1`)."""
+
 
 class Fetch(Protocol):
     def __call__(self, url: str, *, limits: UrlLimits) -> Awaitable[Fetched]: ...

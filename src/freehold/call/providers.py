@@ -117,6 +117,7 @@ def row_of(name: str, dialect: DialectName | None = None) -> ProviderRow:
     plain = msgspec.structs.replace(
         rows()[speaker],
         title=name,
+        dialect=dialect or "chat",
         keys=[],
         base_urls=[],
         env_headers={},

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from freehold.call.inline import FETCHED, inline, urls
+from freehold.call.inline import BYTES_ONLY, FETCHED, inline, urls
 from freehold.call.languages import CLIENT, PROVIDER
 from freehold.call.operation import Prepared, Relay, no_stream, refuse_losses
 from freehold.call.target import Target
@@ -102,7 +102,9 @@ class Talk:
         Raises BadRequest for one that cannot be fetched, LossRefused where the configuration lets none be.
         """
         dialect = target.dialect
-        if target.speaks(self._client) or (self._inlined is not None and dialect in self._inlined):
+        if dialect == self._client or self._inlined_for(target) is not None:
+            return
+        if dialect not in BYTES_ONLY and target.speaks(self._client):
             return
         kinds = FETCHED[dialect]
         if target.fetch is None:
@@ -113,11 +115,15 @@ class Talk:
                     param=next(iter(wanted.values())),
                 )
             return
-        self._inlined = self._inlined or {}
-        self._inlined[dialect] = await inline(self.conversation, target.fetch, kinds=kinds) or self.conversation
+        conversation = await inline(self.conversation, target.fetch, kinds=kinds)
+        if conversation is not None:
+            self._inlined = {**(self._inlined or {}), dialect: conversation}
+
+    def _inlined_for(self, target: Target) -> Conversation | None:
+        return None if self._inlined is None else self._inlined.get(target.dialect)
 
     def prepare(self, target: Target) -> Prepared:
-        if target.speaks(self._client):
+        if target.speaks(self._client) and self._inlined_for(target) is None:
             return self._pass_through(target)
         return self._translate(target)
 
@@ -153,9 +159,7 @@ class Talk:
     def _translate(self, target: Target) -> Prepared:
         client, provider = self._language, PROVIDER[target.dialect]
         losses: Losses = []
-        conversation = self.conversation
-        if self._inlined is not None:
-            conversation = self._inlined.get(target.dialect, conversation)
+        conversation = self._inlined_for(target) or self.conversation
         conversation = msgspec.structs.replace(conversation, model=target.model)
         body = provider.write_request(conversation, losses, target.traits)
         refuse_losses(losses, target, self._strict)

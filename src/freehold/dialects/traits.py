@@ -14,6 +14,8 @@ class Traits(Struct, frozen=True):
 
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """OpenAI's reasoning models refuse `max_tokens`."""
+    both_limits: bool = False
+    """Whether `max_tokens` and `max_completion_tokens` are both understood: then a client's own word stays."""
     default_max_tokens: int = 4096
     """Sent where the dialect requires a limit (Anthropic) and the client named none."""
     system_role: Literal["system", "developer"] = "system"

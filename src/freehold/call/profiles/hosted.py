@@ -39,6 +39,7 @@ _HOSTS: dict[str, dict[str, Any]] = {
     "lmstudio": {"top_k": True},  # lmstudio.ai/docs, OpenAI compatibility: supported payload parameters
     "openrouter": {
         "top_k": True,  # openrouter.ai/docs/api_reference/parameters
+        "both_limits": True,  # recorded: max_completion_tokens, status 200
         "extras": ("verbosity",),  # the same page
         # openrouter.ai/docs/guides/best-practices/reasoning-tokens: one object for all models, and entries to send back
         "thinking": "object",

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from freehold.dialects.chat.compose import PENALTIES, SAMPLING_DEFAULTS, add_instruction, schema_in_words
 from freehold.dialects.chat.compose_messages import report, write_tool_id
@@ -32,8 +32,11 @@ _NULL = Raw(b"null")
 _NO_EFFORT = Raw(b'"none"')
 _ADDED = (b'"reasoning_content"', b'"reasoning_details"', b'"images"', b'"extra_content"')
 """Fields of messages that this gateway gives its clients and that no host of OpenAI's strictness takes back."""
+_SIGNED = b"__sig_"
+"""In ids of calls that carry a Gemini signature (tool_calls.py): for Gemini alone, and too long for OpenAI."""
 _JSON_MODE = Raw(b'{"type":"json_object"}')
-_ROLES = {role: Raw(b'"%s"' % role.encode()) for role in ("system", "developer")}
+_DEVELOPER = Raw(b'"developer"')
+_SYSTEM = Raw(b'"system"')
 
 
 def patch_request(
@@ -87,8 +90,9 @@ def _fits(seen: Seen, body: bytes, traits: Traits, stream_usage: bool) -> bool:
         return False
     if not traits.tools_and_reasoning and b'"tools"' in body:
         return False
-    wrong = b'"developer"' if traits.system_role == "system" else b'"system"'
-    return body.find(wrong) < 0 and (traits.tool_id == "any" or body.find(b'"tool_call') < 0)
+    if traits.system_role == "system" and body.find(b'"developer"') >= 0:
+        return False
+    return body.find(b'"tool_call' if traits.tool_id != "any" else _SIGNED) < 0
 
 
 def _rename(seen: Seen, body: bytes, model: str, traits: Traits) -> bytes | None:
@@ -97,7 +101,11 @@ def _rename(seen: Seen, body: bytes, model: str, traits: Traits) -> bytes | None
     The only `"model"` in the body is the top-level key, which `peek` has found: inside a JSON string its quotes would
     be escaped, and a key spelt with escapes needs a backslash-u-0-0. The same holds for the limit.
     """
-    if traits.max_tokens_field == "max_completion_tokens":
+    limit: int | UnsetType | None
+    given: int | UnsetType | None
+    if traits.both_limits:
+        limit, wrong, right, given = UNSET, b"", b"", UNSET
+    elif traits.max_tokens_field == "max_completion_tokens":
         limit, wrong, right = seen.max_tokens, b'"max_tokens"', b'"max_completion_tokens"'
         given = seen.max_completion_tokens
     else:
@@ -203,6 +211,8 @@ def _above(raw: Raw, limit: float) -> bool:
 
 
 def _patch_limit(fields: dict[str, Raw], traits: Traits) -> bool:
+    if traits.both_limits:
+        return False
     name = traits.max_tokens_field
     other = "max_tokens" if name == "max_completion_tokens" else "max_completion_tokens"
     if (raw := fields.get(other)) is None:
@@ -261,9 +271,9 @@ def _patch_tools(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bool
 def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits, losses: Losses) -> bool:
     """Renames system roles and tool call ids, and takes out what only this gateway adds to messages, for hosts that
     refuse it. The words are searched first: most requests hold none of them."""
-    wrong, right = ("developer", "system") if traits.system_role == "system" else ("system", "developer")
-    roles = (b'"developer"' if wrong == "developer" else b'"system"') in body
-    ids = traits.tool_id != "any" and b'"tool_call' in body
+    # The other way round nothing is to be done: OpenAI reads `system` as `developer` where it wants that.
+    roles = traits.system_role == "system" and b'"developer"' in body
+    ids = (b'"tool_call' if traits.tool_id != "any" else _SIGNED) in body
     added = traits.strict_messages and max(map(body.find, _ADDED)) >= 0
     if not roles and not ids and not added:
         return False
@@ -271,8 +281,8 @@ def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits, losses:
         messages = _OBJECTS.decode(fields["messages"])
         changed = False
         for message in messages:
-            if roles and message.get("role") == _ROLES[wrong]:
-                message["role"] = _ROLES[right]
+            if roles and message.get("role") == _DEVELOPER:
+                message["role"] = _SYSTEM
                 changed = True
             if ids:
                 changed |= _patch_ids(message, traits)

@@ -7,7 +7,8 @@ for every field of interest); one that cannot be decoded passes unmetered.
 
 Changed on the way, because clients depend on it: a usage-only chunk that we asked for and the client did not is
 dropped; a second `[DONE]` is dropped; a `[DONE]` missing after a finish is added; after an error there is none; a whole
-`chat.completion` object in place of chunks is taken apart into some (whole.py).
+`chat.completion` object in place of chunks is taken apart into some (whole.py); tool calls that hosts number with
+gaps, twice or not at all are numbered from 0, because SDKs put a call's pieces together by that number.
 """
 
 from typing import Any
@@ -17,6 +18,7 @@ from msgspec import Struct
 
 from freehold.dialects.chat.errors import read_failure
 from freehold.dialects.chat.reply import is_json
+from freehold.dialects.chat.stream_calls import Calls
 from freehold.dialects.chat.usage import read_finish, read_usage
 from freehold.dialects.chat.whole import chunks
 from freehold.dialects.conversation import Failed, Finish, Usage
@@ -62,6 +64,7 @@ class StreamRelay:
     """
 
     __slots__ = (
+        "_calls",
         "_done",
         "_instead",
         "_splitter",
@@ -83,6 +86,8 @@ class StreamRelay:
         self._done = False
         self._instead = b""
         """What goes out in place of the event just metered."""
+        self._calls: dict[int, Calls] = {}
+        """The tool calls of each choice, by their own numbers."""
         self._unfinished: set[Any] = set()
         self.id = ""
         self.model = ""
@@ -178,8 +183,10 @@ class StreamRelay:
                     return self._take_apart(data)
                 else:
                     self._meter_choice(choice)
+                    if delta is not None and delta.tool_calls and self._number(choice.index or 0, delta.tool_calls):
+                        self._instead = _renumbered(data, chunk.choices)
         if self.model and chunk.usage is chunk.error is chunk.x_groq is None and not name:
-            return True
+            return not self._instead
         if not self.model:
             self._identify(chunk)
         if chunk.usage is not None or chunk.x_groq is not None:
@@ -187,7 +194,17 @@ class StreamRelay:
         if chunk.error is not None or name == b"error":
             self.failed = read_failure(chunk.error or msgspec.json.decode(data))
             return True
-        return not (self._strip and chunk.usage is not None and chunk.choices == [])
+        return not (self._instead or (self._strip and chunk.usage is not None and chunk.choices == []))
+
+    def _number(self, choice: int, fragments: Any) -> bool:
+        """Numbers the calls that fragments belong to; whether that changed any."""
+        if not isinstance(fragments, list):
+            return False
+        calls = self._calls.get(choice)
+        if calls is None:
+            calls = self._calls[choice] = Calls(self.id)
+        changed = [calls.number(raw, at) for at, raw in enumerate(fragments) if isinstance(raw, dict)]
+        return any(changed)
 
     def _identify(self, chunk: _Chunk) -> None:
         if isinstance(chunk.model, str):
@@ -222,6 +239,15 @@ class StreamRelay:
             usage = read_usage(chunk.x_groq.get("usage"))
         if usage is not None:
             self.usage = usage
+
+
+def _renumbered(data: bytes, choices: list[_Choice]) -> bytes:
+    """The event with the tool calls of `choices`, which have been numbered."""
+    fields = msgspec.json.decode(data)
+    for raw, choice in zip(fields["choices"], choices, strict=True):
+        if choice.delta is not None and choice.delta.tool_calls:
+            raw["delta"]["tool_calls"] = choice.delta.tool_calls
+    return sse(msgspec.json.encode(fields))
 
 
 def _size(delta: _Delta) -> int:

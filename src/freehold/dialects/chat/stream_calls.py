@@ -73,6 +73,27 @@ class Calls:
             if call.started:
                 events.append(ToolDelta(call.index, arguments, choice))
 
+    def number(self, raw: dict[str, Any], position: int) -> bool:
+        """Makes a fragment what SDKs can put together; whether that changed it.
+
+        It gets the dense index, an id where it begins a call, and its arguments as text.
+        """
+        function = raw.get("function") or raw.get("custom")
+        function = function if isinstance(function, dict) else {}
+        name, identity, arguments = function.get("name"), raw.get("id"), function.get("arguments")
+        identity = identity if isinstance(identity, str) else ""
+        call = self._find(raw.get("index"), identity, name if isinstance(name, str) else "", position)
+        first, call.started = not call.started, True
+        foreign = arguments is not None and not isinstance(arguments, str)
+        if type(raw.get("index")) is int and raw["index"] == call.index and not foreign and (identity or not first):
+            return False
+        raw["index"] = call.index
+        if first:
+            raw["id"] = call.identity
+        if foreign:
+            function["arguments"] = json_text(arguments)
+        return True
+
     def _find(self, key: Any, identity: str, name: str, position: int) -> _Call:
         if type(key) is not int:
             if identity:

@@ -54,7 +54,7 @@ def patch_request(
 
 def _patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bool:
     changed = False
-    if not traits.sampling:
+    if not traits.sampling and not (traits.effort_none and _thinks_not(fields)):
         for name, default in SAMPLING_DEFAULTS.items():
             if (raw := fields.get(name)) is None or raw == _NULL or (value := decode_field(raw, name)) == default:
                 continue
@@ -69,6 +69,13 @@ def _patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> b
             losses.append("temperature")
             changed = True
     return changed
+
+
+def _thinks_not(fields: dict[str, Raw]) -> bool:
+    """Whether reasoning is switched off: then a model that can do that takes sampling parameters."""
+    reasoning = fields.get("reasoning")
+    value = decode_field(reasoning, "reasoning") if reasoning is not None else None
+    return isinstance(value, dict) and value.get("effort") == "none"
 
 
 def _patch_input(fields: dict[str, Raw], losses: Losses) -> bool:
@@ -95,5 +102,5 @@ def _patch_input(fields: dict[str, Raw], losses: Losses) -> bool:
 
 
 def _is_foreign(raw: Raw | None) -> bool:
-    value = decode_field(raw, "temperature") if raw is not None else None
+    value = decode_field(raw, "input.encrypted_content") if raw is not None else None
     return isinstance(value, str) and value.startswith(FOREIGN_TAGS)
