@@ -7,7 +7,7 @@ BIN = .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs lock bench bench-peers chaos dev
+.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,7 +19,7 @@ up: ## make the environment, start the gateway, print how to use it
 dev: ## make the environment that tests need
 	@scripts/environment requirements-dev.lock
 
-test: dev ## every test, lint and types
+test: dev clients ## every test, lint and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -31,10 +31,15 @@ check: dev ## lint and types only
 docs: dev ## write the generated pages again
 	$(BIN)/python -m freehold.config.reference > docs/configuration.md
 	$(BIN)/python -m freehold.cli.reference > docs/cli.md
+	$(BIN)/freehold conformance --markdown > docs/conformance.md
+
+fidelity: dev ## replay every recorded exchange through the gateway; prints what equals and what is left out
+	$(BIN)/python tests/support/fidelity.py
+	FREEHOLD_FIDELITY=all $(BIN)/python -m pytest -q tests/conformance tests/serve/test_recorded.py tests/serve/test_recorded_requests.py
 
 lock: ## resolve the lock files again, versions at least seven days old (needs uv)
 	uv pip compile pyproject.toml --extra own --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock --exclude-newer "$$(date -d '7 days ago' +%F)"
-	uv pip compile pyproject.toml --extra own --group dev -c requirements.lock --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock --exclude-newer "$$(date -d '7 days ago' +%F)"
+	uv pip compile pyproject.toml --extra own --extra vertex --group dev -c requirements.lock --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock --exclude-newer "$$(date -d '7 days ago' +%F)"
 
 bench: dev ## CPU per request against nginx in the same run; prints a table and one line of JSON
 	$(BIN)/python -m bench
@@ -44,3 +49,25 @@ bench-peers: dev ## the same load on LiteLLM and the Portkey gateway
 
 chaos: dev ## kill -9 workers and steward at 200 moments under load, compare ledger and provider
 	$(BIN)/python -m pytest tests/chaos -o addopts= --kills 200
+
+clients: python-clients ## what tests/clients needs beside the environment
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node-clients; \
+	else echo "npm is not installed: the Node clients will not be tested" >&2; fi
+
+APART = tests/clients/apart
+python-clients: dev ## the Python clients that need an environment of their own
+	@cmp -s $(APART)/requirements.lock $(APART)/.venv/installed || { $(BIN)/python -m venv --clear $(APART)/.venv && \
+	$(APART)/.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $(APART)/requirements.lock && \
+	cp $(APART)/requirements.lock $(APART)/.venv/installed; }
+
+NODE = tests/clients/node
+node-clients: ## the Node clients (needs npm)
+	@cmp -s $(NODE)/package-lock.json $(NODE)/node_modules/installed || { \
+	npm ci --prefix $(NODE) --ignore-scripts --no-audit --no-fund --loglevel=error && \
+	cp $(NODE)/package-lock.json $(NODE)/node_modules/installed; }
+
+coding-tools: dev ## claude, codex and opencode against the fake provider; prints what worked (needs npm and the network)
+	@$(BIN)/python scripts/coding-tools
+
+fuzz: dev ## every parser on broken input, 20 s each; with atheris where it is installed
+	scripts/fuzz

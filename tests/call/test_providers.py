@@ -1,6 +1,7 @@
 """providers.toml and what a configuration and an environment make of it."""
 
 from datetime import date
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.call.providers import Endpoint, load_config, normalise_base_url, resolve, row_of, rows
+from freehold.call.providers import Endpoint, load_config, normalise_base_url, resolve, row_of, rows, with_credentials
 from freehold.config.checks import wrong_url
 from freehold.config.schema import Config, Provider, Server, Timeouts
 from freehold.dialects.traits import PLAIN
@@ -229,7 +230,7 @@ def test_load_config_knows_the_built_in_names() -> None:
 
 def cloud(name: str, provider: Provider | None = None, **env: str) -> Endpoint:
     config = Config(providers={name: provider} if provider else {})
-    return resolve(config, env)[name]
+    return resolve(config, {"HOME": "/nonexistent", **env})[name]
 
 
 @pytest.mark.parametrize("name", sorted(CLOUDS))
@@ -272,3 +273,40 @@ def test_azure_has_two_apis() -> None:
     assert old.unavailable is None
     assert old.paths["chat"] == "/openai/deployments/{model}/chat/completions?api-version=2024-10-21"
     assert cloud("azure", AZURE_OPENAI_API_KEY="k" * 20).fix == "set AZURE_OPENAI_ENDPOINT"
+
+
+def test_a_place_may_stand_where_the_credentials_are(tmp_path: Path) -> None:
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws" / "config").write_text("[default]\nregion = eu-north-1\n[profile lab]\nregion = sa-east-1\n")
+    home = str(tmp_path)
+    assert cloud("bedrock", Provider(), HOME=home).base_url == "https://bedrock-runtime.eu-north-1.amazonaws.com"
+    lab = cloud("bedrock", Provider(profile="lab"), HOME=home)
+    assert lab.signs is not None
+    assert lab.signs.region == "sa-east-1"
+    assert cloud("bedrock", HOME=home, AWS_PROFILE="lab").unavailable is None
+    assert cloud("bedrock", Provider(), HOME=home, AWS_REGION="us-east-1").signs.region == "us-east-1"  # type: ignore[union-attr]
+    key = tmp_path / "key.json"
+    key.write_text('{"type": "service_account", "project_id": "lab-1"}')
+    endpoint = cloud("vertex", Provider(region="global", credentials=str(key)))
+    assert endpoint.unavailable is None
+    assert "/projects/lab-1/" in endpoint.paths["gemini"]
+    key.write_text("{")
+    assert cloud("vertex", Provider(region="global", credentials=str(key))).unavailable is not None
+
+
+def test_what_a_configured_cloud_lacks_can_stand_in_the_file_too() -> None:
+    assert cloud("bedrock", Provider()).fix == "set AWS_REGION or AWS_DEFAULT_REGION, or region under providers.bedrock"
+    assert str(cloud("vertex", Provider(region="global")).fix).endswith(", or project under providers.vertex")
+    assert cloud("azure", Provider()).fix == "set AZURE_OPENAI_ENDPOINT, or base_url under providers.azure"
+
+
+def test_credentials_are_looked_at_for_people_only() -> None:
+    """The gateway looks at the first request: a file may be mounted late."""
+    env = {"HOME": "/nonexistent", "AWS_REGION": "eu-west-1", "GROQ_API_KEY": "gsk_0123456789"}
+    endpoints = resolve(Config(providers={"bedrock": Provider()}), env)
+    assert endpoints["bedrock"].unavailable is None
+    shown = with_credentials(endpoints, env)
+    assert shown["bedrock"].unavailable == "no AWS credentials were found"
+    assert "AWS_BEARER_TOKEN_BEDROCK" in str(shown["bedrock"].fix)
+    assert shown["groq"] is endpoints["groq"]
+    assert with_credentials(endpoints, {**env, "AWS_BEARER_TOKEN_BEDROCK": "key-0123456789"}) == endpoints

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -61,6 +62,58 @@ def test_a_configured_provider_without_a_key(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("GROQ_API_KEY", "gsk_0123456789abcdef")
     assert faults(check_gateway.providers, "providers: {groq: {}}\n") == []
     assert "0123456789abcdef" not in findings(check_gateway.providers)[0].found
+
+
+CLOUDS = "AWS_", "AZURE_", "GOOGLE_", "OPENAI_API_VERSION", "CLOUDSDK_", "CLOUD_ML_"
+PLACED = "bedrock: {region: eu-west-1}"
+LOCATED = "vertex: {region: global, project: lab}"
+HOSTED = 'azure: {base_url: "https://acme.openai.azure.com"}'
+
+
+@pytest.mark.parametrize(
+    ("provider", "env", "found", "fix"),
+    [
+        ("bedrock: {}", {}, "bedrock: no region for Amazon Bedrock", "or region under providers.bedrock"),
+        (PLACED, {}, "bedrock: no AWS credentials were found", "set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID"),
+        (PLACED, {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE"}, "AWS_SECRET_ACCESS_KEY of", "set AWS_SECRET_ACCESS_KEY"),
+        (PLACED, {"AWS_PROFILE": "lab"}, "AWS profile lab has no keys", "run: aws configure --profile lab"),
+        ("vertex: {region: global}", {}, "no project for Google Vertex AI", "or project under providers.vertex"),
+        (LOCATED, {}, "no Google credentials were found", "set GOOGLE_APPLICATION_CREDENTIALS"),
+        (LOCATED, {"GOOGLE_APPLICATION_CREDENTIALS": "gone.json"}, "gone.json cannot be read", "set GOOGLE_APPLICATION"),
+        ("azure: {}", {}, "azure: no base_url for Azure OpenAI", "set AZURE_OPENAI_ENDPOINT"),
+        (HOSTED, {}, "azure: no Azure credentials were found", "set AZURE_OPENAI_API_KEY, or AZURE_TENANT_ID"),
+        (HOSTED, {"AZURE_TENANT_ID": "t"}, "azure: AZURE_CLIENT_ID is missing", "set AZURE_CLIENT_ID"),
+        (HOSTED, {"AZURE_TENANT_ID": "t", "AZURE_CLIENT_ID": "c"}, "no Azure secret", "set AZURE_CLIENT_SECRET or"),
+    ],
+)
+def test_what_a_cloud_lacks(
+    provider: str, env: dict[str, str], found: str, fix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in os.environ if name.startswith(CLOUDS)]:
+        monkeypatch.delenv(name)
+    for name, value in {"HOME": str(tmp_path), **env}.items():
+        monkeypatch.setenv(name, value)
+    (finding,) = faults(check_gateway.providers, f"discover: false\nproviders:\n  {provider}\n")
+    assert finding.verdict == "fail"
+    assert found in finding.found
+    assert fix in str(finding.fix)
+
+
+def test_a_service_account_without_the_package_that_signs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = tmp_path / "key.json"
+    key.write_text('{"type": "service_account", "client_email": "a@b.example", "private_key": "x"}')
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
+    config = f"discover: false\nproviders: {{vertex: {{region: global, project: p, credentials: {key}}}}}\n"
+    (finding,) = faults(check_gateway.providers, config)
+    assert finding.fix == "pip install 'freehold[vertex]'"
+
+
+def test_clouds_that_have_all_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bedrock-key-0123456789")
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-key-0123456789")
+    config = f"discover: false\nproviders:\n  {PLACED}\n  {HOSTED}\n"
+    assert faults(check_gateway.providers, config) == []
+    assert findings(check_gateway.providers, config)[0].found == "bedrock, azure"
 
 
 def test_a_port_that_is_taken() -> None:

@@ -115,3 +115,18 @@ def test_the_gateway_refuses_the_key(stub: StubGateway) -> None:
     result = models("--json")
     assert result.exit_code == 1
     assert json.loads(result.stderr)["error"]["code"] == "invalid_api_key"
+
+
+def test_a_cloud_without_credentials_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    bedrock = "  bedrock: {region: eu-west-1, models: {eu.amazon.nova-micro-v1:0: {}}}\n"
+    Path("freehold.yaml").write_text(CONFIG.replace("models:\n  both", f"{bedrock}models:\n  both"))
+    assert "no AWS credentials were found (set AWS_BEARER_TOKEN_BEDROCK" in (
+        listed()["bedrock/eu.amazon.nova-micro-v1:0"]["state"]
+    )
+    (told,) = [row for row in json.loads(models("--json").stdout)["unavailable"] if row["provider"] == "bedrock"]
+    assert told["why"] == "no AWS credentials were found"
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bedrock-key-0123456789")
+    assert listed()["bedrock/eu.amazon.nova-micro-v1:0"]["state"] == "ready"

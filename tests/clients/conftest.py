@@ -1,9 +1,14 @@
-"""One gateway for all clients, and what they may not do here: send telemetry, read a user's settings, leave loopback."""
+"""One gateway for all clients, and what they may not do: send telemetry, read a user's settings, leave loopback."""
 
-from collections.abc import Iterator
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from running import KEY, Running, started
+from running import KEY, Running, clean_environment, started
+
+Outside = Callable[..., dict[str, str | None]]
 
 MODELS = """
 server: {port: 0, drain_seconds: 5}
@@ -47,3 +52,26 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
         "LANGCHAIN_TRACING_V2": "false",
     }.items():
         monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def outside(gateway: Running, tmp_path: Path) -> Outside:
+    """Runs a client that cannot live in this environment; returns what went wrong by check, None where nothing did."""
+
+    def run(*command: str | Path) -> dict[str, str | None]:
+        if not Path(command[0]).exists():
+            pytest.skip("make python-clients installs " + str(Path(command[0]).relative_to(Path(__file__).parents[2])))
+        done = subprocess.run(
+            list(command),
+            env=clean_environment(FREEHOLD_URL=gateway.url, FREEHOLD_KEY=KEY) | {"HOME": str(tmp_path)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            cwd=tmp_path,
+        )
+        assert done.returncode == 0, done.stderr
+        found = [json.loads(line) for line in done.stdout.splitlines()]
+        return {entry["check"]: entry["problem"] for entry in found}
+
+    return run

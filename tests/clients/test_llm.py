@@ -1,49 +1,42 @@
 """Simon Willison's `llm`, as a command: models of its own OpenAI endpoint settings, in a home of its own."""
 
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import KEY, Running, clean_environment
+from click.testing import CliRunner
+from llm.cli import cli
+from running import KEY, Running
 
 PROVIDERS = ["openai", "anthropic", "gemini"]
-
-
-class Llm:
-    """The command in a temporary home with the gateway's models in it."""
-
-    def __init__(self, home: Path, url: str) -> None:
-        self._home = home
-        entries = [
-            f"- {{model_id: {name.replace('/', '-')}, model_name: {name}, api_base: {url}/v1, api_key_name: freehold, "
-            f"supports_tools: true, supports_schema: true}}"
-            for name in ("fats", *(f"{provider}/{model}" for provider in PROVIDERS for model in MODELS))
-        ]
-        (home / "extra-openai-models.yaml").write_text("\n".join(entries))
-        (home / "keys.json").write_text(f'{{"freehold": "{KEY}"}}')
-
-    def __call__(self, *arguments: str, status: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "llm", *arguments],
-            env=clean_environment(LLM_USER_PATH=str(self._home), LLM_LOAD_PLUGINS="", PATH=os.environ["PATH"]),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-        assert done.returncode == status, done.stderr
-        return done.stdout + done.stderr
-
-
 MODELS = ("fake", "fake-tools", "fake-status-429")
 WEATHER = 'def get_weather(city: str) -> str:\n    "The weather of a city."\n    return "sunny"\n'
 
 
-@pytest.fixture(scope="module")
-def llm(gateway: Running, tmp_path_factory: pytest.TempPathFactory) -> Llm:
-    return Llm(tmp_path_factory.mktemp("llm"), gateway.url)
+Llm = Callable[..., str]
+
+
+@pytest.fixture
+def llm(gateway: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Llm:
+    """Runs the command; returns what it printed."""
+    names = ["fats", *(f"{provider}/{model}" for provider in PROVIDERS for model in MODELS)]
+    (tmp_path / "extra-openai-models.yaml").write_text(
+        "\n".join(
+            f"- {{model_id: {name.replace('/', '-')}, model_name: {name}, api_base: {gateway.url}/v1, "
+            f"api_key_name: freehold, supports_tools: true, supports_schema: true}}"
+            for name in names
+        )
+    )
+    (tmp_path / "keys.json").write_text(f'{{"freehold": "{KEY}"}}')
+    monkeypatch.setenv("LLM_USER_PATH", str(tmp_path))
+    monkeypatch.setenv("OPENAI_MAX_RETRIES", "0")
+
+    def run(*arguments: str, status: int = 0) -> str:
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == status, done.output
+        return done.output
+
+    return run
 
 
 def test_streamed_equals_whole(llm: Llm) -> None:

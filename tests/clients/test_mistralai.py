@@ -1,4 +1,4 @@
-"""The `mistralai` package, for the paths it shares with OpenAI: chat with its own way of tools, and embeddings."""
+"""The `mistralai` package, below `/mistral`: chat with its own way of tools, embeddings, the list of models."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ class Intent(BaseModel):
 
 @pytest.fixture(scope="module")
 def client(gateway: Running) -> Iterator[Mistral]:
-    with Mistral(api_key=KEY, server_url=gateway.url, timeout_ms=20_000) as made:
+    with Mistral(api_key=KEY, server_url=gateway.url + "/mistral", timeout_ms=20_000) as made:
         yield made
 
 
@@ -55,7 +55,7 @@ class TestMistral:
 
     def test_asyncio(self, gateway: Running, provider: str) -> None:
         async def ask() -> str:
-            async with Mistral(api_key=KEY, server_url=gateway.url) as client:
+            async with Mistral(api_key=KEY, server_url=gateway.url + "/mistral") as client:
                 stream = await client.chat.stream_async(model=f"{provider}/fake", messages=HI)
                 async with stream:
                     return "".join([e.data.choices[0].delta.content or "" async for e in stream if e.data.choices])
@@ -68,10 +68,7 @@ class TestMistral:
         if streamed:
             with client.chat.stream(model=model, messages=HI, tools=TOOLS, tool_choice="any") as stream:
                 calls = [
-                    call
-                    for event in stream
-                    for choice in event.data.choices
-                    for call in choice.delta.tool_calls or []
+                    call for event in stream for choice in event.data.choices for call in choice.delta.tool_calls or []
                 ]
             name, identity = calls[0].function.name, calls[0].id
             arguments = json.loads("".join(str(call.function.arguments) for call in calls))
@@ -95,7 +92,7 @@ class TestMistral:
         reply = client.chat.parse(Intent, model=f"{provider}/fake", messages=HI)
         assert isinstance(reply.choices[0].message.parsed, Intent)
 
-    @pytest.mark.parametrize("status", [400, 429, 500])
+    @pytest.mark.parametrize("status", [400, 429, 503])
     def test_errors(self, client: Mistral, provider: str, status: int) -> None:
         with pytest.raises(SDKError) as caught:
             client.chat.complete(model=f"{provider}/fake-status-{status}", messages=HI)
@@ -123,7 +120,7 @@ def test_models_are_listed(client: Mistral) -> None:
 
 def test_a_wrong_key_and_an_unknown_model(gateway: Running, client: Mistral) -> None:
     with (
-        Mistral(api_key="fh-not-a-key-at-all", server_url=gateway.url) as stranger,
+        Mistral(api_key="fh-not-a-key-at-all", server_url=gateway.url + "/mistral") as stranger,
         pytest.raises(SDKError) as caught,
     ):
         stranger.chat.complete(model="fast", messages=HI)

@@ -7,12 +7,15 @@ from typing import Any
 import agents
 import openai
 import pytest
+import pytest_asyncio
 from openai.types.responses import ResponseCompletedEvent, ResponseTextDeltaEvent
 from pydantic import BaseModel
 from running import KEY, Running
 
 PROVIDERS = ["openai", "anthropic", "gemini"]
 APIS = ["responses", "chat"]
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 class Intent(BaseModel):
@@ -26,7 +29,7 @@ def get_weather(city: str) -> str:
     return f"sunny in {city}"
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(gateway: Running) -> AsyncIterator[openai.AsyncOpenAI]:
     async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key=KEY, max_retries=0, timeout=20) as made:
         yield made
@@ -91,9 +94,7 @@ class TestAgents:
 @pytest.mark.parametrize("provider", PROVIDERS)
 async def test_the_server_keeps_the_conversation(client: openai.AsyncOpenAI, provider: str) -> None:
     agent = agents.Agent("helper", model=model(client, "responses", f"{provider}/fake-tools"), tools=[get_weather])
-    first = await agents.Runner.run(
-        agent, "Weather in Oslo?", run_config=QUIET, auto_previous_response_id=True
-    )
+    first = await agents.Runner.run(agent, "Weather in Oslo?", run_config=QUIET, auto_previous_response_id=True)
     assert first.last_response_id
     second = await agents.Runner.run(
         agent, "And in Bergen?", run_config=QUIET, previous_response_id=first.last_response_id

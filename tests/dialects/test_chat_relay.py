@@ -31,7 +31,7 @@ PLAIN = [
     chunk({"role": "assistant", "content": ""}, usage=None),
     chunk({"content": "größer"}, usage=None),
     chunk({"reasoning_content": "ab"}, usage=None),
-    chunk({"tool_calls": [{"index": 0, "function": {"name": "f", "arguments": "{}"}}]}, usage=None),
+    chunk({"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{}"}}]}, usage=None),
     chunk(finish="length", usage=None),
 ]
 
@@ -52,6 +52,28 @@ def test_bytes_pass_and_are_metered(separators):
 def test_a_whole_event_leaves_at_once_and_as_it_came():
     machine = chat.StreamRelay()
     assert machine.feed(PLAIN[1]) is PLAIN[1]
+
+
+def test_tool_calls_are_numbered_where_the_host_did_it_badly():
+    def call(content="", **fields):
+        function = {"name": "f", "arguments": content} if "id" in fields else {"arguments": content}
+        return chunk({"tool_calls": [{**fields, "function": function}]}, x=1)
+
+    good = [call(index=0, id="a"), call("{}", index=0), call(index=1, id="b"), chunk(finish="tool_calls"), DONE]
+    assert relay(*good)[0] == b"".join(good)
+    for bad in (
+        [call(index=3, id="a"), call("{}", index=3), call(index=5, id="b")],
+        [call(id="a"), call("{}"), call(id="b")],
+        [call(index=0, id="a"), call("{}", index=0), call(index=0, id="b")],
+    ):
+        out, _ = relay(*bad, *good[3:])
+        assert [json.loads(event[6:]) for event in out.split(b"\n\n")[:4]] == [json.loads(e[6:]) for e in good[:4]]
+    out, _ = relay(call("", index=0, id="a"), call({"a": 1}, index=0), *good[3:])
+    assert json.loads(out.split(b"\n\n")[1][6:])["choices"][0]["delta"]["tool_calls"][0]["function"] == {
+        "arguments": '{"a":1}'
+    }
+    out, _ = relay(call(index=0, id=None), call("{}", index=0), *good[3:])
+    assert json.loads(out.split(b"\n\n")[0][6:])["choices"][0]["delta"]["tool_calls"][0]["id"]
 
 
 def test_half_an_event_waits():

@@ -566,4 +566,6 @@ def test_written_and_read_is_the_same(conversation):
     losses: list[str] = []
     body = chat.write_request(conversation, losses, Traits(replay_reasoning="reasoning_content"))
     assert losses == []
-    assert chat.read_request(body) == conversation
+    read = chat.read_request(body)
+    read.places = []  # where its turns stood in that body
+    assert read == conversation

@@ -555,7 +555,6 @@ def test_what_the_stream_cannot_show_is_noted():
     ):
         writer.write(event)
     assert writer.losses == [
-        "thought_signature",
         "citations",
         "server_tool_use",
     ]

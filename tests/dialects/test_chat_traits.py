@@ -153,7 +153,7 @@ def test_what_this_gateway_adds_does_not_come_back_to_a_strict_host() -> None:
     body, losses = patched(Traits(strict_messages=True), messages=HISTORY)
     call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     assert body["messages"][1] == {"role": "assistant", "content": "a", "annotations": [], "tool_calls": [call]}
-    assert losses == ["reasoning_content", "reasoning_details", "images", "thought_signature"]
+    assert losses == ["reasoning_content", "reasoning_details", "images"]
     body, losses = patched(Traits(strict_messages=True, replay_reasoning="reasoning_content"), messages=HISTORY)
     assert body["messages"][1]["reasoning_content"] == "t"
     assert patched(PLAIN, messages=HISTORY)[0]["messages"] == HISTORY

@@ -298,7 +298,7 @@ def test_a_reply_of_another_dialect_in_full() -> None:
         '{"input":"free"}',
     ]
     assert losses == [
-        "choices", "thinking.signature", "thinking.redacted", "thought_signature", "content.audio", "content.image",
+        "choices", "thinking.signature", "thinking.redacted", "content.audio", "content.image",
         "content.server_tool_use",
     ]  # fmt: skip
 
@@ -566,7 +566,7 @@ def test_what_a_stream_cannot_show_is_noted_and_the_rest_goes_on() -> None:
     assert next(one for one in told if "logprobs" in one)["logprobs"]["logprobs"] == [-1.0]
     assert told[-1]["delta"] == {"finish_reason": "STOP_SEQUENCE"}
     assert writer.losses == [
-        "thought_signature", "thinking.redacted", "audio", "content.image", "content.server_tool_use",
+        "thinking.redacted", "audio", "content.image", "content.server_tool_use",
     ]  # fmt: skip
     assert writer.write(TextDelta("late")) == writer.close() == writer.fail(UpstreamBroken("x"), "") == b""
 

@@ -215,7 +215,6 @@ def test_what_a_stream_cannot_show_is_noted() -> None:
         AudioDelta("AAAA"),
     )
     assert losses == [
-        "content.thought_signature",
         "choices",
         "logprobs",
         "content.executableCode",

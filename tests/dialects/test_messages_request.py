@@ -208,7 +208,11 @@ def turns(draw: st.DrawFn) -> list[Turn]:
     made = [Turn("user", draw(st.lists(SAID | MEDIA, min_size=1, max_size=3)))]
     for number in range(draw(st.integers(0, 3))):
         said: list[Part] = [
-            *draw(st.lists(st.builds(Thinking, st.text(max_size=5), WORDS), max_size=1)),
+            *draw(
+                st.lists(
+                    st.builds(Thinking, st.text(max_size=5), st.text("aZ9+/=", min_size=1, max_size=5)), max_size=1
+                )
+            ),
             *draw(st.lists(st.builds(Thinking, redacted=WORDS), max_size=1)),
             *draw(st.lists(SAID, max_size=2)),
         ]

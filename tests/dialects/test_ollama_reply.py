@@ -236,7 +236,7 @@ def test_what_an_answer_cannot_show_is_reported() -> None:
     losses: list[str] = []
     body = json.loads(ollama.write_reply(Reply("", "m", [Choice(parts), Choice()]), losses))
     assert set(losses) == {
-        "choices", "content.citations", "content.thought_signature", "thinking.signature", "thinking.redacted",
+        "choices", "content.citations", "thinking.signature", "thinking.redacted",
         "content.image", "content.audio", "content.document", "content.server_tool_use",
         "content.tool_calls.arguments",
     }  # fmt: skip

@@ -299,7 +299,7 @@ def test_what_a_stream_cannot_show_is_reported() -> None:
         writer,
     )
     assert set(writer.losses) == {
-        "citations", "thought_signature", "choices", "thinking.signature", "thinking.redacted", "audio", "document",
+        "citations", "choices", "thinking.signature", "thinking.redacted", "audio", "document",
         "server_tool_use",
     }  # fmt: skip
     assert [line["message"]["content"] for line in lines[:-2]] == ["a", "b", "no", "said", ""]

@@ -282,6 +282,7 @@ def test_what_cannot_be_carried_is_reported() -> None:
         user="u",
         metadata={"a": "b"},
         service_tier="priority",
+        store=True,
         verbosity="low",
         modalities=["text", "audio"],
         voice=Voice("alloy"),
@@ -294,7 +295,7 @@ def test_what_cannot_be_carried_is_reported() -> None:
         "cache_control", "messages.0.image", "messages.0.image.detail", "messages.0.image.order", "messages.0.audio",
         "messages.0.document", "messages.0.document.context", "messages.0.video_url", "messages.0.name",
         "messages.1.reasoning_content", "tools.0.strict", "tools.1.w", "n", "logit_bias", "user", "metadata",
-        "service_tier", "verbosity", "modalities", "voice", "parallel_tool_calls", "x",
+        "service_tier", "store", "verbosity", "modalities", "audio", "parallel_tool_calls", "x",
     }  # fmt: skip
     assert written["messages"][0]["content"] == "a\n\nT\n\nwords\n\nb"
     assert written["messages"][1] == {"role": "assistant", "content": "no"}

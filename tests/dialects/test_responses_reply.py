@@ -314,7 +314,7 @@ def test_what_has_no_item_is_reported() -> None:
         Audio("AAAA", "wav", transcript="Hello"),
         Image(url="https://a.example/i.png"),
         Text("x", signature="S"),
-        losses=["content.server_tool_use", "content.audio", "content.image", "thought_signature"],
+        losses=["content.server_tool_use", "content.audio", "content.image"],
     )
     assert written["output"][0]["content"][0]["text"] == "Hello"
 

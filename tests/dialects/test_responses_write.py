@@ -108,7 +108,6 @@ def test_what_has_no_form_is_reported() -> None:
             "messages.0.document",
             "messages.1.image",
             "messages.1.server_tool_use",
-            "thought_signature",
         ],
     )
     assert body["input"][0]["content"] == "Hello"

@@ -16,7 +16,6 @@ from google.genai import types
 from openai import AsyncOpenAI
 
 from freehold.fake import FakeProvider
-from freehold.fake.media_engine import MediaEngine
 
 
 def strict(model: Any) -> Any:
@@ -26,9 +25,7 @@ def strict(model: Any) -> Any:
 
 @pytest.fixture
 async def fake() -> AsyncIterator[FakeProvider]:
-    provider = FakeProvider()
-    provider.engine = MediaEngine(provider.script)
-    async with provider:
+    async with FakeProvider() as provider:
         yield provider
 
 

@@ -22,8 +22,9 @@ FULL = len("Hello from the fake provider: nobody was billed for this.")
 OTHER_TEXT = {"invalid_utf8", "split_utf8", "long_line", "duplicate_start", "double_done", "empty_choices"}
 """Faults that change how much text a whole answer has."""
 ENDS = ("stop", "end_turn", "tool_calls", "tool_use", "max_tokens")
+PROVIDERS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "mistral", "ollama")
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}
-PAIRS = [(client, provider) for client in PATHS for provider in ("openai", "anthropic", "gemini")]
+PAIRS = [(client, provider) for client in PATHS for provider in PROVIDERS]
 CONFIG = """
 server: {{port: 0, drain_seconds: 5}}
 box: false
@@ -35,6 +36,10 @@ providers:
   openai:    {{base_url: "{url}/v1", api_key: "sk-upstream-secret-000"}}
   anthropic: {{base_url: "{url}", api_key: "sk-upstream-secret-000"}}
   gemini:    {{base_url: "{url}", api_key: "sk-upstream-secret-000"}}
+  bedrock:   {{base_url: "{url}", api_key: "sk-upstream-secret-000", region: eu-west-1}}
+  cohere:    {{base_url: "{url}", api_key: "sk-upstream-secret-000"}}
+  mistral:   {{base_url: "{url}/mistral", api_key: "sk-upstream-secret-000"}}
+  ollama:    {{base_url: "{url}/ollama", api_key: "sk-upstream-secret-000"}}
 keys:
   - {{name: ci, key: "{key}"}}
 """

@@ -8,8 +8,9 @@ ODD: list[Any] = [None, True, False, 0, -1, 10**30, 1.5, -1e300, "", "x", "\u000
 ODD += [{"type": "x"}, {"type": []}, {"type": "text"}, [{"type": "text", "text": None}], ["text"]]
 
 
-def mutated(value: Any, seed: int, changes: int = 3) -> Any:
-    """A copy of `value` in which up to `changes` places were replaced, removed or doubled; the same for a seed."""
+def mutated(value: Any, seed: int, changes: int = 3, odd: list[Any] = ODD) -> Any:
+    """A copy of `value` in which up to `changes` places were replaced by something `odd`, removed or doubled; the same
+    for a seed."""
     rng = random.Random(seed)
     value = copy.deepcopy(value)
     for _ in range(rng.randint(1, changes)):
@@ -23,7 +24,7 @@ def mutated(value: Any, seed: int, changes: int = 3) -> Any:
         elif kind < 0.3 and isinstance(holder, list):
             holder.append(copy.deepcopy(holder[key]))
         else:
-            holder[key] = copy.deepcopy(rng.choice(ODD))
+            holder[key] = copy.deepcopy(rng.choice(odd))
     return value
 
 

@@ -159,6 +159,8 @@ async def _attempt(
             answered = await connection.read(MAX_ANSWER)
             if connection.status != 200:
                 raise _refusal(prepared, target, connection, answered)
+            if prepared.heard is not None:
+                prepared.heard(connection.fields())
             prepared.keep(answered)
             connection.finish()
             connection = target.pool.idle(loop.time()) or await target.pool.acquire(flight)
@@ -195,6 +197,8 @@ async def _whole(answer: Answer, prepared: Prepared, connection: Connection) -> 
         raise _refusal(prepared, answer.target, connection, body)
     if prepared.answer_type is not None:
         answer.content_type = prepared.answer_type(connection.fields())
+    if prepared.heard is not None:
+        prepared.heard(connection.fields())
     connection.finish()
     answer.body, answer.receipt = prepared.read(body)
     failed = answer.receipt.failed

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from freehold.config.checks import wrong_url
 from freehold.config.schema import Config, Provider
+from freehold.errors import ConfigError
 
 if TYPE_CHECKING:
     from freehold.call.auth import Auth
@@ -42,6 +43,32 @@ def make_auth(signing: Signing, env: Mapping[str, str]) -> "Auth":
     return auth.azure_auth(env, api_key=signing.key)
 
 
+def unsigned(signing: Signing, env: Mapping[str, str]) -> tuple[str, str] | None:
+    """Why requests could not be signed, and the fix; None where they could, as far as that shows without asking anyone.
+
+    Reads the files that hold credentials.
+    """
+    try:
+        make_auth(signing, env).close()
+    except ConfigError as error:
+        return str(error), error.hint or "see the configuration reference"
+    return None
+
+
+def known_region(row: "ProviderRow", told: Provider, env: Mapping[str, str]) -> str | None:
+    """The region that a profile of Amazon's files names."""
+    from freehold.call.auth.aws import profile_region
+
+    return profile_region(env, told.profile) if row.auth == "aws" else None
+
+
+def known_project(row: "ProviderRow", told: Provider, env: Mapping[str, str]) -> str | None:
+    """The project that Google's credentials belong to."""
+    from freehold.call.auth.google import credentials_project
+
+    return credentials_project(env, told.credentials) if row.auth == "google" else None
+
+
 def wanting(
     name: str,
     row: "ProviderRow",
@@ -58,14 +85,18 @@ def wanting(
         return "it is not configured, and discover is off", f"name it under providers as {name}"
     if not asked and key_from is None:
         return f"no credentials for {row.title}", f"set {' or '.join(row.keys)}"
+
+    def fix(variables: list[str], field: str) -> str:
+        return f"set {' or '.join(variables)}" + (f", or {field} under providers.{name}" if asked else "")
+
     if "{host}" in url:
-        return f"no base_url for {row.title}", f"set {' or '.join(row.base_urls)}"
+        return f"no base_url for {row.title}", fix(row.base_urls, "base_url")
     places = (row.base_url if told.base_url is None else "", *row.paths.values())
     wants_region = any(mark in place for place in places for mark in ("{region}", "{vertex}", "{bedrock}"))
     if wants_region and region is None:
-        return f"no region for {row.title}", f"set {' or '.join(row.regions)}"
+        return f"no region for {row.title}", fix(row.regions, "region")
     if any("{project}" in path for path in row.paths.values()) and project is None:
-        return f"no project for {row.title}", f"set {' or '.join(row.projects)}"
+        return f"no project for {row.title}", fix(row.projects, "project")
     if region is not None and not _PLACE.fullmatch(region):
         return f"{region[:40]!r} is no region", f"set {' or '.join(row.regions)} again"
     if project is not None and not _PLACE.fullmatch(project):

@@ -45,6 +45,8 @@ class Prepared:
     """What the answers to the bodies before have cost, when a later one fails."""
     as_stream: Callable[[bytes], bytes] | None = None
     """Turns a whole answer, which some hosts give to who asked for a stream, into that stream's bytes."""
+    heard: Callable[[Mapping[bytes, bytes]], None] | None = None
+    """Takes the header fields of each answer before it is read, where they say what the body does not."""
     passes: bool = False
     """The client's own dialect is spoken upstream, so what the provider keeps is known there by the same id."""
 

@@ -38,6 +38,8 @@ class EmbedForm(NamedTuple):
     limit: Callable[[str], Limit]
     read_error: ReadError = chat.read_error
     operation: Callable[[EmbeddingRequest], str] = lambda _request: "embeddings"
+    read_headed: Callable[[bytes, Mapping[bytes, bytes]], EmbeddingReply] | None = None
+    """Instead of `read`, where the header fields say what the body does not."""
 
 
 class RerankForm(NamedTuple):
@@ -81,6 +83,7 @@ EMBED: Mapping[str, EmbedForm] = {
         converse_embed.read_reply,
         lambda model: Limit(converse_embed.most_inputs(model), 0),
         converse.read_error,
+        read_headed=converse_embed.read_reply,
     ),
     "mistral": EmbedForm(embeddings.write_mistral_request, embeddings.read_mistral_reply, _limit("mistral")),
 }
@@ -176,8 +179,14 @@ class Embed:
         bodies = [form.write(target.model, part, losses if part is parts[0] else []) for part in parts]
         refuse_losses(losses, target, self._strict)
 
+        fields: dict[bytes, bytes] = {}
+
+        def hear(given: Mapping[bytes, bytes]) -> None:
+            fields.clear()
+            fields.update(given)
+
         def read_part(answer: bytes, number: int) -> EmbeddingReply:
-            reply = form.read(answer)
+            reply = form.read(answer) if form.read_headed is None else form.read_headed(answer, fields)
             embeddings.check_count(reply, len(parts[number].inputs))
             if reply.dtype == "float" and request.names.get("dtype", "dtype") not in losses:
                 reply.dtype = request.dtype
@@ -188,7 +197,10 @@ class Embed:
             return self._answer(reply, request, target)
 
         head = target.head(form.operation(request), False)
-        return Batched(head, bodies, losses, read_part, read, form.read_error)
+        batched = Batched(head, bodies, losses, read_part, read, form.read_error)
+        if form.read_headed is not None:
+            batched.heard = hear
+        return batched
 
     def _pass_through(self, target: Target, form: EmbedForm) -> Prepared:
         request = self.request

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import msgspec
 from msgspec import Struct, field
 
-from freehold.call.clouds import SIGNED, AuthKind, Signing, placed, versioned, wanting
+from freehold.call.clouds import SIGNED, AuthKind, Signing, known_project, known_region, placed, unsigned, versioned, wanting
 from freehold.config import load as config_load
 from freehold.config.checks import wrong_url
 from freehold.config.schema import Config, DialectName, ModelFacts, Provider, Timeouts
@@ -54,6 +54,7 @@ class ProviderRow(Struct, frozen=True, forbid_unknown_fields=True):
     checked: date | None = None
     semconv: str = ""
     prices: str | None = None
+    separate: bool = False
     traits: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -187,6 +188,20 @@ def resolve(config: Config, env: Mapping[str, str], *, local: Iterable[tuple[str
     return result
 
 
+def with_credentials(endpoints: Mapping[str, Endpoint], env: Mapping[str, str]) -> dict[str, Endpoint]:
+    """`resolve`'s result in which a cloud whose credentials are missing or broken is unavailable, for people to see.
+
+    The gateway itself looks at the first request and at every one after a failure: a file may be mounted late.
+    """
+    result = dict(endpoints)
+    for name, endpoint in endpoints.items():
+        if endpoint.signs is not None and endpoint.unavailable is None:
+            trouble = unsigned(endpoint.signs, env)
+            if trouble is not None:
+                result[name] = msgspec.structs.replace(endpoint, unavailable=trouble[0], fix=trouble[1])
+    return result
+
+
 def _configured(
     name: str, given: Provider, config: Config, env: Mapping[str, str], found: Mapping[str, str]
 ) -> Endpoint:
@@ -242,6 +257,9 @@ def _signed(name: str, row: ProviderRow, config: Config, env: Mapping[str, str],
     project = told.project or _from_env(row.projects, env)[0]
     version = told.api_version or _from_env(row.versions, env)[0]
     _, key_from = _from_env(row.keys, env)
+    if asked or (config.discover and key_from):
+        region = region or known_region(row, told, env)
+        project = project or known_project(row, told, env)
     own = normalise_base_url(row, url) if url else placed(row.base_url, region, project)
     lacking, fix = wanting(name, row, config, told, own, region, project, key_from, asked)
     return Endpoint(

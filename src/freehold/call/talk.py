@@ -33,7 +33,8 @@ from freehold.dialects.conversation import (
 )
 from freehold.dialects.peek import Peek
 from freehold.dialects.receipt import Receipt
-from freehold.errors import FreeholdError, LossRefused
+from freehold.dialects.words import in_words
+from freehold.errors import BadRequest, FreeholdError, LossRefused
 
 _NONE: Mapping[str, Any] = {}
 
@@ -161,7 +162,13 @@ class Talk:
         losses: Losses = []
         conversation = self._inlined_for(target) or self.conversation
         conversation = msgspec.structs.replace(conversation, model=target.model)
-        body = provider.write_request(conversation, losses, target.traits)
+        try:
+            body = provider.write_request(conversation, losses, target.traits)
+        except BadRequest as error:
+            error.param = in_words(conversation, [error.param])[0] if error.param else None
+            raise
+        if losses:
+            losses[:] = in_words(conversation, losses)
         refuse_losses(losses, target, self._strict)
         if target.rewrite is not None:
             body = target.rewrite(body)
@@ -321,7 +328,10 @@ class Count:
         def read(answer: bytes) -> tuple[bytes, Receipt]:
             return self.answer(counter.read_count(answer)), Receipt("", target.model, Usage(), "stop", None)
 
-        return Prepared(target.head("count", False), body, [], read, no_stream, PROVIDER[target.dialect].read_error)
+        if target.rewrite is not None:
+            body = target.rewrite(body, count=True)
+        head = target.head(target.counter or "count", False)
+        return Prepared(head, body, [], read, no_stream, PROVIDER[target.dialect].read_error)
 
     def answer(self, tokens: int) -> bytes:
         """The count in the client's dialect."""

@@ -29,6 +29,8 @@ class Address(NamedTuple):
     headers: Headers
     dialect: str = "chat"
     """What most models there are spoken to in."""
+    separate: bool = False
+    """Whether each model there is spoken to in its own dialect only."""
 
 
 class Target:
@@ -64,12 +66,12 @@ class Target:
         guard: Callable[[bytes], None] | None = None,
         callers_fault: Callable[[bytes], bool] | None = None,
         auth: Auth | None = None,
-        rewrite: Callable[[bytes], bytes] | None = None,
+        rewrite: Callable[..., bytes] | None = None,
         fetch: UrlLimits | None = None,
     ) -> None:
         """`guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
         of a 500 that the request was to blame after all; `auth` answers for each request; `rewrite` is a cloud's
-        envelope around a conversation; `fetch` says how URLs are fetched for it if it takes bytes only, None: not at
+        envelope around a conversation, with `count=True` around one to be counted; `fetch` says how URLs are fetched for it if it takes bytes only, None: not at
         all."""
         self.auth = auth
         self.rewrite = rewrite
@@ -95,12 +97,18 @@ class Target:
         """Whether a client's bytes may pass through: same dialect, and the endpoint has that path."""
         if client == self.dialect:
             return True
+        address = self._address
         # A model that is spoken to in another language than its neighbours is not there in the others.
-        return self.dialect == self._address.dialect and client in self._address.paths
+        return self.dialect == address.dialect and client in address.paths and not address.separate
 
-    def counts(self) -> bool:
-        """Whether the provider itself can count tokens."""
-        return "count" in self._address.paths
+    @property
+    def counter(self) -> str | None:
+        """The operation that counts tokens in this model's dialect; None where the provider has none."""
+        address = self._address
+        own = self.dialect + "_count"
+        if own in address.paths:
+            return own
+        return "count" if "count" in address.paths and self.dialect == address.dialect else None
 
     def head(self, operation: str, stream: bool, extra: Headers | None = None) -> bytes:
         """Returns the request head, without length. `operation` is a dialect, for conversations, or what else is asked.

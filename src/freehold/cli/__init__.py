@@ -34,6 +34,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "usage": ("freehold.cli.usage", "Show what was spent, on what and by whom"),
     "doctor": ("freehold.cli.doctor", "Check this installation and print the fix for each fault"),
     "fake": ("freehold.cli.fake", "Run a provider that answers from a script"),
+    "conformance": ("freehold.cli.conformance", "Show what every pair of dialects carries and loses"),
     "bench": ("freehold.cli.bench", "Measure what the gateway costs on this machine"),
     "import": ("freehold.cli.import_", "Turn another gateway's configuration into freehold.yaml"),
     "config": ("freehold.cli.config", "Check and show the configuration"),

@@ -5,25 +5,32 @@ code that serves: the client's reader, the provider's writer with the traits of 
 read back and compared. Answers go the other way, and signatures of thoughts go there and back.
 
     carried    what arrives is what was said, and nothing is reported lost
-    emulated   it arrives by other means: a schema as a forced tool or in words, an effort as a budget, a refusal as text
+    emulated   it arrives by other means: a schema as a forced tool or in words, an effort as a budget, a refusal as a
+               text; or the result is the same without it
     lost       it does not arrive; `names` is what the loss report calls it
     None       the dialect it comes from has no words for it
 """
 
+import asyncio
+from base64 import b64decode
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from freehold.call.fetch_url import Fetched, UrlLimits
+from freehold.call.inline import FETCHED, inline, urls
 from freehold.call.languages import CLIENT, PROVIDER
 from freehold.call.profiles import traits
-from freehold.cli.conformance_probes import ASKS, MARK, SAYS, Ask, Say, user
-from freehold.dialects.conversation import Conversation, Losses, Reply, Text
+from freehold.cli.conformance_answers import SAYS, Say
+from freehold.cli.conformance_probes import ASKS, PDF, PNG, Ask, parts_of, user
+from freehold.cli.conformance_samples import CONVERSE_ANSWERS, CONVERSE_NEAR, CONVERSE_SEES, MARK, SIGNED
+from freehold.dialects.conversation import Conversation, Document, Losses, Reply, Text
 from freehold.dialects.traits import Traits
 from freehold.errors import FreeholdError
 
-CLIENTS = ("chat", "responses", "messages", "gemini", "ollama")
+CLIENTS = ("chat", "responses", "messages", "gemini", "ollama", "cohere", "mistral")
 MODELS = {
     "chat": ("openai", "gpt-5.1"),
     "responses": ("openai", "gpt-5.1"),
@@ -86,17 +93,46 @@ def asked(ask: Ask, client: str, provider: str) -> Cell:
         return Cell(client, provider, "request", ask.name, None)
     conversation, body = heard
     if client == provider:
-        return Cell(client, provider, "request", ask.name, *_patched(client, body))
-    losses: Losses = []
-    written = _write(provider, conversation, losses)
+        losses: Losses = []
+        same = ask.see(_read_client(client, _patch(client, body, losses))) == ask.see(conversation)
+        outcome: Outcome = "carried" if same and not losses else "lost"
+        return Cell(client, provider, "request", ask.name, outcome, tuple(losses))
+    losses = []
+    written = _write(provider, _fetched(conversation, provider), losses)
     new = tuple(dict.fromkeys(name for name in losses if name not in _usual(client, provider)))
-    again = _read_back(provider, written)
-    if again is not None and ask.see(again) == ask.see(conversation) and not new:
+    there, near = _arrives(ask, conversation, provider, written)
+    if there and not new:
         return Cell(client, provider, "request", ask.name, "carried")
-    if _marked(ask.marks, written, _write(provider, _without(client), [])):
-        own = again is None and not new
-        return Cell(client, provider, "request", ask.name, "carried" if own else "emulated", new)
+    near = near and not new
+    marks = (*ask.marks, PNG, PDF) if provider in FETCHED and "URL" in ask.name else ask.marks
+    if near or _marked(marks, written, _write(provider, _without(client), [])):
+        return Cell(client, provider, "request", ask.name, "emulated", new)
     return Cell(client, provider, "request", ask.name, "lost", new)
+
+
+def _fetched(conversation: Conversation, provider: str) -> Conversation:
+    """With the files that the gateway fetches for providers that take no URLs."""
+    kinds = FETCHED.get(provider)
+    if kinds is None or not urls(conversation, kinds):
+        return conversation
+    document = bool(parts_of(conversation, Document))
+
+    async def fetch(url: str, *, limits: UrlLimits) -> Fetched:
+        return Fetched("application/pdf", b64decode(PDF)) if document else Fetched("image/png", b64decode(PNG))
+
+    return asyncio.run(inline(conversation, UrlLimits(), kinds=kinds, fetch=fetch)) or conversation
+
+
+def _arrives(ask: Ask, conversation: Conversation, provider: str, written: bytes) -> tuple[bool, bool]:
+    """Whether a provider gets the feature, and whether it gets what comes to the same."""
+    if provider == "converse":
+        body = msgspec.json.decode(written)
+        sees, near = CONVERSE_SEES.get(ask.name), CONVERSE_NEAR.get(ask.name)
+        return bool(sees is not None and sees(body)), bool(near is not None and near(body))
+    module = PROVIDER[provider]
+    again: Conversation
+    again = module.read_request(written, model="m") if provider == "gemini" else module.read_request(written)
+    return bool(ask.see(again) == ask.see(conversation)), bool(ask.near(again))
 
 
 def _in_words_of(client: str, ask: Ask) -> tuple[Conversation, bytes] | None:
@@ -127,15 +163,11 @@ def _write(provider: str, conversation: Conversation, losses: Losses) -> bytes:
     return written
 
 
-def _patched(dialect: str, body: bytes) -> tuple[Outcome, tuple[str, ...]]:
-    """What a pass-through makes of a request: everything but the model must stay."""
+def _patch(dialect: str, body: bytes, losses: Losses) -> bytes:
+    """What a pass-through makes of a request."""
     name, model = MODELS[dialect]
-    losses: Losses = []
-    out = CLIENT[dialect].patch_request(body, model=model, traits=traits(name, model), losses=losses)
-    before, after = msgspec.json.decode(body), msgspec.json.decode(out)
-    before.pop("model", None)
-    after.pop("model", None)
-    return ("carried" if before == after and not losses else "emulated"), tuple(losses)
+    out: bytes = CLIENT[dialect].patch_request(body, model=model, traits=traits(name, model), losses=losses)
+    return out
 
 
 def _without(client: str) -> Conversation:
@@ -154,18 +186,6 @@ def _marked(marks: tuple[str, ...], written: bytes, usual: bytes) -> bool:
     return any(mark.encode() in written and mark.encode() not in usual for mark in marks)
 
 
-def _read_back(provider: str, written: bytes) -> Conversation | None:
-    """What a provider understands; None for a dialect that nobody reads here (Converse)."""
-    module = PROVIDER[provider]
-    if not hasattr(module, "read_request"):
-        return None
-    if provider == "gemini":
-        read: Conversation = module.read_request(written, model="m")
-    else:
-        read = module.read_request(written)
-    return read
-
-
 # Answers
 
 
@@ -179,13 +199,13 @@ def said(say: Say, client: str, provider: str) -> Cell:
     losses: Losses = []
     try:
         shown = CLIENT[client].write_reply(answer, losses, 0)
-        seen = say.see(PROVIDER[client].read_reply(shown))
-    except FreeholdError:
-        return Cell(client, provider, "answer", say.name, "lost", ("error",))
+        seen = PROVIDER[client].read_reply(shown)
+    except FreeholdError as error:
+        return Cell(client, provider, "answer", say.name, "lost", (str(error),))
     names = tuple(dict.fromkeys(losses))
-    if seen == say.see(answer):
+    if say.see(seen) == say.see(answer):
         return Cell(client, provider, "answer", say.name, "carried")
-    emulated = any(mark.encode() in shown for mark in say.marks)
+    emulated = say.near(seen) or any(mark.encode() in shown for mark in say.marks)
     return Cell(client, provider, "answer", say.name, "emulated" if emulated else "lost", names)
 
 
@@ -207,104 +227,7 @@ def _answer_of(provider: str, say: Say) -> Reply | None:
     return reply if seen and (seen == say.see(meant) or provider == "converse") else None
 
 
-def _converse(*content: Any, stop: str = "end_turn", **usage: int) -> bytes:
-    counts = {"inputTokens": 500, "outputTokens": 90, "totalTokens": 590 + sum(usage.values()), **usage}
-    return msgspec.json.encode(
-        {
-            "output": {"message": {"role": "assistant", "content": list(content) or [{"text": "Hello"}]}},
-            "stopReason": stop,
-            "usage": counts,
-        }
-    )
-
-
-CONVERSE_ANSWERS = {
-    "text": _converse({"text": MARK}),
-    "thinking": _converse({"reasoningContent": {"reasoningText": {"text": MARK}}}, {"text": "Hello"}),
-    "parallel tool calls": _converse(
-        {"toolUse": {"toolUseId": "t1", "name": "look_up", "input": {"a": MARK}}},
-        {"toolUse": {"toolUseId": "t2", "name": "other", "input": {}}},
-        stop="tool_use",
-    ),
-    "citations": _converse(
-        {
-            "citationsContent": {
-                "content": [{"text": "Hello"}],
-                "citations": [{"title": "A page", "location": {"web": {"url": f"https://example.com/{MARK}.png"}}}],
-            }
-        }
-    ),
-    "server-side tool items": _converse(
-        {"toolUse": {"toolUseId": "t1", "name": "web_search", "input": {"q": MARK}, "type": "server_tool_use"}},
-        {"text": "Hello"},
-    ),
-    "finish: stop": _converse(),
-    "finish: length": _converse(stop="max_tokens"),
-    "finish: content filter": _converse(stop="guardrail_intervened"),
-    "finish: paused turn": _converse(stop="pause_turn"),
-    "usage: input": _converse(),
-    "usage: output": _converse(),
-    "usage: cache read": _converse(cacheReadInputTokens=300),
-    "usage: cache write": _converse(cacheWriteInputTokens=117),
-}
-"""Converse answers, which nobody writes here, by feature."""
-
-
 # Signatures of thoughts, there and back
-
-SIGNED: dict[str, Any] = {
-    "messages": {
-        "id": "r1",
-        "type": "message",
-        "role": "assistant",
-        "model": "m",
-        "content": [
-            {"type": "thinking", "thinking": "Hm.", "signature": MARK},
-            {"type": "tool_use", "id": "toolu_1", "name": "look_up", "input": {}},
-        ],
-        "stop_reason": "tool_use",
-        "usage": {"input_tokens": 20, "output_tokens": 10},
-    },
-    "responses": {
-        "id": "resp_1",
-        "object": "response",
-        "status": "completed",
-        "model": "m",
-        "output": [
-            {"id": "rs_1", "type": "reasoning", "summary": [], "encrypted_content": MARK},
-            {"id": "fc_1", "type": "function_call", "call_id": "call_1", "name": "look_up", "arguments": "{}"},
-        ],
-        "usage": {"input_tokens": 20, "output_tokens": 10, "total_tokens": 30},
-    },
-    "gemini": {
-        "responseId": "r1",
-        "modelVersion": "m",
-        "candidates": [
-            {
-                "content": {
-                    "role": "model",
-                    "parts": [{"functionCall": {"name": "look_up", "args": {}}, "thoughtSignature": MARK}],
-                },
-                "finishReason": "STOP",
-            }
-        ],
-        "usageMetadata": {"promptTokenCount": 20, "candidatesTokenCount": 10, "totalTokenCount": 30},
-    },
-    "converse": {
-        "output": {
-            "message": {
-                "role": "assistant",
-                "content": [
-                    {"reasoningContent": {"reasoningText": {"text": "Hm.", "signature": MARK}}},
-                    {"toolUse": {"toolUseId": "t1", "name": "look_up", "input": {}}},
-                ],
-            }
-        },
-        "stopReason": "tool_use",
-        "usage": {"inputTokens": 20, "outputTokens": 10, "totalTokens": 30},
-    },
-}
-"""A signed thought before a tool call, as the providers that sign say it."""
 
 SIGNATURE = "signature of thoughts, sent back"
 
@@ -317,9 +240,9 @@ def replayed(client: str, provider: str) -> Cell:
     if client == provider:
         return Cell(client, provider, "answer", SIGNATURE, "carried")
     reply = PROVIDER[provider].read_reply(msgspec.json.encode(raw))
-    shown = msgspec.json.decode(CLIENT[client].write_reply(reply, [], 0))
-    conversation = _read_client(client, msgspec.json.encode(next_request(client, shown)))
     losses: Losses = []
+    shown = msgspec.json.decode(CLIENT[client].write_reply(reply, losses, 0))
+    conversation = _read_client(client, msgspec.json.encode(next_request(client, shown)))
     arrived = MARK.encode() in _write(provider, conversation, losses)
     return Cell(client, provider, "answer", SIGNATURE, "carried" if arrived else "lost", tuple(losses))
 
@@ -328,7 +251,7 @@ def next_request(client: str, answer: Any) -> dict[str, Any]:
     """What a client sends after an answer with one tool call: the answer as it came, and the call's result."""
     hello: dict[str, Any] = {"role": "user", "content": "Hello"}
     match client:
-        case "chat":
+        case "chat" | "mistral":
             message = answer["choices"][0]["message"]
             result = {"role": "tool", "tool_call_id": message["tool_calls"][0]["id"], "content": "found"}
             return {"model": "m", "messages": [hello, message, result]}
@@ -347,5 +270,9 @@ def next_request(client: str, answer: Any) -> dict[str, Any]:
             response = {**{key: call[key] for key in ("id", "name") if key in call}, "response": {"output": "found"}}
             asked = {"role": "user", "parts": [{"text": "Hello"}]}
             return {"contents": [asked, content, {"role": "user", "parts": [{"functionResponse": response}]}]}
+        case "cohere":
+            calls = answer["message"]["tool_calls"]
+            result = {"role": "tool", "tool_call_id": calls[0]["id"], "content": "found"}
+            return {"model": "m", "messages": [hello, answer["message"], result]}
     message = answer["message"]
     return {"model": "m", "messages": [hello, message, {"role": "tool", "tool_name": "look_up", "content": "found"}]}

@@ -1,9 +1,11 @@
-"""What `freehold conformance` asks of every pair of dialects: one small conversation or answer for each feature.
+"""What `freehold conformance` asks of every pair of dialects: one small conversation for each feature.
 
-A probe is a canonical conversation or reply with one feature in it, and a way to see that feature again. It is written
-in the client's (or the provider's) own dialect by that dialect's writer; where the feature does not survive that, the
-dialect has no words for it, and there is nothing to judge. Marks are texts that nobody would write by accident: one
-that arrives elsewhere than in the feature's own place shows that the feature is emulated.
+A probe is a canonical conversation with one feature in it, and a way to see that feature again. It is written in the
+client's own dialect by that dialect's writer; where the feature does not survive that, the dialect has no words for it,
+and there is nothing to judge. The same for answers stands in conformance_answers.py.
+
+Marks are texts that nobody would write by accident: one that arrives elsewhere than in the feature's own place shows
+that the feature is emulated.
 """
 
 from base64 import b64encode
@@ -12,10 +14,9 @@ from typing import Any
 
 from msgspec import Struct
 
+from freehold.cli.conformance_samples import MARK, SERVER_TOOLS
 from freehold.dialects.conversation import (
     Audio,
-    Choice,
-    Citation,
     Conversation,
     Document,
     Image,
@@ -23,20 +24,15 @@ from freehold.dialects.conversation import (
     OutputFormat,
     Part,
     Reasoning,
-    Refusal,
-    Reply,
     Text,
-    Thinking,
     Tool,
     ToolCall,
     ToolChoice,
     ToolResult,
     Turn,
-    Usage,
     Voice,
 )
 
-MARK = "zq-mark-417"
 URL = "https://example.com/zq-mark-417.png"
 PNG = b64encode(
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x06\x00\x00\x00\x1f\x15\xc4\x89"
@@ -49,23 +45,6 @@ SCHEMA = {
     "required": ["zq_mark"],
     "additionalProperties": False,
 }
-SERVER_TOOLS: dict[str, Any] = {
-    "responses": {"type": "web_search"},
-    "messages": {"type": "web_search_20250305", "name": "web_search"},
-    "gemini": {"googleSearch": {}},
-}
-"""Web search, as each dialect that has it declares it."""
-SERVER_ITEMS: dict[str, Any] = {
-    "responses": {
-        "id": "ws_1",
-        "type": "web_search_call",
-        "status": "completed",
-        "action": {"type": "search", "query": MARK},
-    },
-    "messages": {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": MARK}},
-    "gemini": {"executableCode": {"language": "PYTHON", "code": MARK}},
-}
-"""What each such dialect shows of a tool that the provider ran."""
 
 
 class Ask(Struct):
@@ -76,15 +55,8 @@ class Ask(Struct):
     make: Callable[[str], Conversation]
     see: Callable[[Conversation], Any]
     marks: tuple[str, ...] = (MARK,)
-
-
-class Say(Struct):
-    """A feature of answers, likewise; `make` takes the provider's dialect."""
-
-    name: str
-    make: Callable[[str], Reply]
-    see: Callable[[Reply], Any]
-    marks: tuple[str, ...] = (MARK,)
+    near: Callable[[Conversation], Any] = lambda _conversation: False
+    """Whether a conversation without the feature comes to the same: no tools at all is a tool choice of none."""
 
 
 def user(*parts: Part, **fields: Any) -> Conversation:
@@ -145,12 +117,16 @@ def _result(identity: str, name: str, *parts: Part, error: bool = False) -> Tool
     return ToolResult(identity, [Text(f"{MARK} {name}"), *parts], name, is_error=error)
 
 
-def _text(parts: list[Part]) -> str:
+def text_of(parts: list[Part]) -> str:
     return "".join(part.text for part in parts if isinstance(part, Text))
 
 
 def _reasoning(conversation: Conversation, field: str) -> Any:
     return getattr(conversation.reasoning, field) if conversation.reasoning is not None else None
+
+
+def _properties(schema: dict[str, Any] | None) -> list[str]:
+    return list((schema or {}).get("properties", ()))
 
 
 def _with_tool(dialect: str) -> Conversation:
@@ -160,7 +136,8 @@ def _with_tool(dialect: str) -> Conversation:
 
 
 ASKS = (
-    Ask("system prompt", plain(system=[Text(MARK)]), lambda c: _text(c.system)),
+    Ask("text", lambda _d: user(Text(MARK)), lambda c: text_of(c.turns[0].parts)),
+    Ask("system prompt", plain(system=[Text(MARK)]), lambda c: text_of(c.system)),
     Ask(
         "instruction in mid-conversation",
         lambda _d: Conversation(
@@ -173,7 +150,7 @@ ASKS = (
             ],
             max_tokens=40_000,
         ),
-        lambda c: [_text(turn.parts) for turn in c.turns if turn.role == "system"],
+        lambda c: [text_of(turn.parts) for turn in c.turns if turn.role == "system"],
     ),
     _media("image by URL", Image(url=URL), lambda p: p.url, URL),
     _media("image inline", Image("image/png", PNG), lambda p: p.data, PNG),
@@ -187,7 +164,11 @@ ASKS = (
         "zq-nothing",
     ),
     _media("audio in", Audio(WAV, "wav"), lambda p: p.data, WAV),
-    Ask("tools", _tools(), lambda c: [(t.name, t.description, list((t.schema or {}).get("properties", ()))) for t in c.tools]),
+    Ask(
+        "tools",
+        _tools(),
+        lambda c: [(t.name, t.description, list((t.schema or {}).get("properties", ()))) for t in c.tools],
+    ),
     Ask(
         "strict tool schema",
         lambda _d: user(Text("Hello"), tools=[Tool("look_up", MARK, SCHEMA, strict=True)]),
@@ -196,36 +177,41 @@ ASKS = (
     ),
     Ask("tool choice: any tool", _tools(tool_choice=ToolChoice("required")), lambda c: _mode(c, "required")),
     Ask("tool choice: one tool", _tools(tool_choice=ToolChoice("tool", "look_up")), lambda c: _mode(c, "tool")),
-    Ask("tool choice: none", _tools(tool_choice=ToolChoice("none")), lambda c: _mode(c, "none")),
+    Ask(
+        "tool choice: none",
+        _tools(tool_choice=ToolChoice("none")),
+        lambda c: _mode(c, "none"),
+        near=lambda c: not c.tools,
+    ),
     Ask("one tool call at a time", _tools(parallel_tools=False), lambda c: c.parallel_tools is False, ("zq-nothing",)),
     Ask(
         "parallel tool calls and results",
         _called(),
         lambda c: [
             [(call.name, call.arguments.replace(" ", "")) for call in parts_of(c, ToolCall)],
-            [_text(result.parts) for result in parts_of(c, ToolResult)],
+            [text_of(result.parts) for result in parts_of(c, ToolResult)],
         ],
     ),
     Ask(
         "tool result with an image",
         _called(_result("call_a1", "look_up", Image("image/png", PNG)), _result("call_b2", "other")),
-        lambda c: [
-            part.data for result in parts_of(c, ToolResult) for part in result.parts if isinstance(part, Image)
-        ],
+        lambda c: [part.data for result in parts_of(c, ToolResult) for part in result.parts if isinstance(part, Image)],
         (PNG,),
     ),
     Ask(
         "tool result that is an error",
         _called(_result("call_a1", "look_up", error=True), _result("call_b2", "other")),
-        lambda c: [result.is_error for result in parts_of(c, ToolResult)]
-        if any(result.is_error for result in parts_of(c, ToolResult))
-        else None,
+        lambda c: (
+            [result.is_error for result in parts_of(c, ToolResult)]
+            if any(result.is_error for result in parts_of(c, ToolResult))
+            else None
+        ),
         ("[error]", "Error", "error"),
     ),
     Ask(
         "structured output",
         plain(output=OutputFormat("schema", SCHEMA, "answer", strict=True)),
-        lambda c: [c.output.kind, list((c.output.schema or {}).get("properties", ()))] if c.output else None,
+        lambda c: [c.output.kind, _properties(c.output.schema)] if c.output else None,
         ("zq_mark",),
     ),
     Ask(
@@ -244,13 +230,16 @@ ASKS = (
         "thinking: budget",
         plain(reasoning=Reasoning(budget=8192)),
         lambda c: _reasoning(c, "budget"),
-        ("medium", "8192", "true"),
+        ('"medium"', "8192", "true"),
     ),
     Ask(
         "thinking off",
-        plain(reasoning=Reasoning(enabled=False)),
-        lambda c: _reasoning(c, "enabled") is False,
-        ("none", "minimal"),
+        lambda d: user(
+            Text("Hello"), reasoning=Reasoning(enabled=False, effort="none" if d in ("chat", "responses") else None)
+        ),
+        lambda c: _reasoning(c, "enabled") is False or _reasoning(c, "effort") == "none",
+        ('"none"', '"minimal"'),
+        lambda c: c.reasoning is None,
     ),
     Ask(
         "prompt-cache breakpoint",
@@ -303,7 +292,7 @@ ASKS = (
         lambda _d: Conversation(
             "m", turns=[Turn("user", [Text("Hello")]), Turn("assistant", [Text(MARK)])], max_tokens=40_000
         ),
-        lambda c: _text(c.turns[-1].parts) if c.turns[-1].role == "assistant" else None,
+        lambda c: text_of(c.turns[-1].parts) if c.turns[-1].role == "assistant" else None,
     ),
 )
 
@@ -311,89 +300,3 @@ ASKS = (
 def _mode(conversation: Conversation, mode: str) -> Any:
     choice = conversation.tool_choice
     return [choice.mode, choice.name] if choice is not None and choice.mode == mode else None
-
-
-def _reply(*parts: Part, usage: Usage | None = None, **fields: Any) -> Callable[[str], Reply]:
-    given = list(parts) or [Text("Hello")]
-    return lambda _d: Reply("r1", "m", [Choice(given, **fields)], usage or Usage(uncached=20, output=10))
-
-
-def _said(reply: Reply, kind: type) -> list[Any]:
-    return [part for part in reply.choices[0].parts if isinstance(part, kind)]
-
-
-def _counted(name: str, usage: Usage, field: str) -> Say:
-    return Say(f"usage: {name}", _reply(usage=usage), lambda r: getattr(r.usage, field) or None, ("zq-nothing",))
-
-
-def _finish(name: str, finish: Any, **fields: Any) -> Say:
-    return Say(
-        f"finish: {name}",
-        _reply(finish=finish, **fields),
-        lambda r: finish if r.choices[0].finish == finish else None,
-        ("zq-nothing",),
-    )
-
-
-def _with_item(dialect: str) -> Reply:
-    raw = SERVER_ITEMS.get(dialect)
-    parts: list[Part] = [] if raw is None else [Opaque(dialect, raw)]
-    return Reply("r1", "m", [Choice([*parts, Text("Hello")])], Usage(uncached=20, output=10))
-
-
-_LOGPROBS = {
-    "content": [{"token": "Hello", "logprob": -0.417, "bytes": [72, 101, 108, 108, 111], "top_logprobs": []}],
-    "refusal": None,
-}
-_WHOLE = Usage(uncached=500, cache_read=300, cache_write_5m=117, output=90, reasoning=41)
-
-SAYS = (
-    Say("text", _reply(Text(MARK)), lambda r: _text(r.choices[0].parts)),
-    Say("thinking", _reply(Thinking(MARK), Text("Hello")), lambda r: [p.text for p in _said(r, Thinking)]),
-    Say(
-        "parallel tool calls",
-        _reply(
-            ToolCall("call_a1", "look_up", '{"a":"zq-mark-417"}'),
-            ToolCall("call_b2", "other", "{}"),
-            finish="tool_calls",
-        ),
-        lambda r: [(p.name, p.arguments.replace(" ", "")) for p in _said(r, ToolCall)],
-    ),
-    Say("refusal", _reply(Refusal(MARK)), lambda r: [p.text for p in _said(r, Refusal)]),
-    Say(
-        "citations",
-        _reply(Text("Hello", citations=[Citation(url=URL, title="A page", start=0, end=5)])),
-        lambda r: [c.url for p in _said(r, Text) for c in p.citations or ()],
-        (URL,),
-    ),
-    Say(
-        "log-probabilities",
-        _reply(logprobs=_LOGPROBS),
-        lambda r: [one["token"] for one in (r.choices[0].logprobs or {}).get("content") or ()],
-        ("zq-nothing",),
-    ),
-    Say("server-side tool items", _with_item, lambda r: [p.value for p in _said(r, Opaque)]),
-    Say("audio out", _reply(Audio(WAV, "wav", "audio_1", MARK)), lambda r: [p.data for p in _said(r, Audio)]),
-    Say("image out", _reply(Image("image/png", PNG)), lambda r: [p.data for p in _said(r, Image)], (PNG,)),
-    Say(
-        "several answers (n)",
-        lambda _d: Reply(
-            "r1", "m", [Choice([Text("one")]), Choice([Text(MARK)], index=1)], Usage(uncached=20, output=10)
-        ),
-        lambda r: [_text(choice.parts) for choice in r.choices] if len(r.choices) > 1 else None,
-    ),
-    _finish("stop", "stop"),
-    _finish("length", "length"),
-    _finish("content filter", "content_filter"),
-    _finish("paused turn", "pause"),
-    Say(
-        "which stop sequence",
-        _reply(stop_sequence=MARK),
-        lambda r: r.choices[0].stop_sequence,
-    ),
-    _counted("input", _WHOLE, "input"),
-    _counted("cache read", _WHOLE, "cache_read"),
-    _counted("cache write", _WHOLE, "cache_write_5m"),
-    _counted("output", _WHOLE, "output"),
-    _counted("reasoning", _WHOLE, "reasoning"),
-)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from freehold.call.providers import Endpoint, load_config, resolve
+from freehold.call.providers import Endpoint, load_config, resolve, with_credentials
 from freehold.cli import client
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
@@ -59,7 +59,7 @@ class Site:
 
     @cached_property
     def endpoints(self) -> dict[str, Endpoint]:
-        return resolve(self.config, os.environ)
+        return with_credentials(resolve(self.config, os.environ), os.environ)
 
     @cached_property
     def gateway(self) -> client.Running | None:

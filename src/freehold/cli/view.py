@@ -10,7 +10,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from freehold.call.providers import Endpoint, load_config, resolve
+from freehold.call.providers import Endpoint, load_config, resolve, with_credentials
 from freehold.cli.client import Running, configuration, running
 from freehold.config.load import Loaded
 from freehold.decide import Catalog, Deployment
@@ -69,7 +69,7 @@ def look(config: Path | None = None) -> View:
         if rates:
             catalog = build_catalog(loaded, endpoints, engines, rates, local.models)
         assumed = _assumptions(catalog)
-    return View(loaded, endpoints, catalog, engines, gateway, date, assumed)
+    return View(loaded, with_credentials(endpoints, os.environ), catalog, engines, gateway, date, assumed)
 
 
 def _published(folder: Path) -> tuple[dict[str, Rate], str]:

@@ -59,9 +59,9 @@ class Choice(Struct):
     alone: Plan | None = None
     """The plan of a choice of one when nothing stands against it: the same each time, so made once."""
 
-    def only(self, name: str) -> "Choice":
-        """The choice of `name` alone: nothing else has what the request goes on from."""
-        return Choice(self.kind, tuple(member for member in self.members if member.name == name))
+    def at(self, provider: str) -> "Choice":
+        """What of the choice is at `provider`: nobody else has what the request goes on from."""
+        return Choice(self.kind, tuple(member for member in self.members if member.provider == provider))
 
     def __post_init__(self) -> None:
         if len(self.members) == 1:

@@ -238,6 +238,8 @@ class Conversation(Struct):
     unknown: dict[str, Any] = field(default_factory=dict)
     dialect: str = ""
     """Whose reader made it (`chat`, `messages`, ...): `unknown` is written back to this dialect only."""
+    places: list[int] = field(default_factory=list)
+    """The number of the client's message that each turn began with; empty where they count alike."""
 
 
 class Usage(Struct):

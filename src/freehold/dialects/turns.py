@@ -18,7 +18,7 @@ The input is never changed: another provider may be tried with it after this one
 import msgspec
 from msgspec import Struct, field
 
-from freehold.dialects.conversation import Losses, Part, Text, ToolCall, ToolResult, Turn
+from freehold.dialects.conversation import Conversation, Losses, Part, Text, ToolCall, ToolResult, Turn
 from freehold.dialects.tool_calls import split_signature
 
 NO_RESULT = "No result was returned for this call."
@@ -42,6 +42,26 @@ class Arranged(Struct):
     system: list[tuple[int, Part]] = field(default_factory=list)
     """Parts of hoisted system turns, each with the index of its turn."""
     sides: list[Side] = field(default_factory=list)
+
+
+class Places:
+    """Which of the client's messages each turn begins with, noted while they are read."""
+
+    __slots__ = ("_conversation", "_places")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._places: list[int] = []
+
+    def note(self, index: int) -> None:
+        """The turns that are new since the last time began with message `index`."""
+        self._places += [index] * (len(self._conversation.turns) - len(self._places))
+
+    def close(self, last: int) -> None:
+        """Keeps them, where the numbers differ; `last` is the number of the last message."""
+        self.note(last)
+        if self._places != list(range(len(self._places))):
+            self._conversation.places = self._places
 
 
 def arrange(turns: list[Turn], losses: Losses, hoist: bool = True, opening: bool = True) -> Arranged:

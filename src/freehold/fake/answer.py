@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Struct
 
-from freehold.fake import ask as asks
+from freehold.fake import wants
 from freehold.fake.ask import Ask, ToolSpec
 from freehold.fake.schema import instance
 from freehold.fake.script import Call, Reply
@@ -57,6 +57,8 @@ class Answer(Struct):
     """None: the provider forgot to send it (a fault)."""
     created: int = 0
     n: int = 1
+    listed: bool = False
+    """Content as a list of chunks."""
 
     @property
     def text(self) -> str:
@@ -70,14 +72,14 @@ def answer(ask: Ask, reply: Reply, number: int, created: int) -> Answer:
     thinking = _filled(reply.thinking or "", ask, number)
     refusal = _filled(reply.refusal or "", ask, number)
     finish = reply.finish or (
-        "tool_calls" if calls else "content_filter" if refusal and ask.family == "anthropic" else "stop"
+        "tool_calls" if calls else "content_filter" if refusal and ask.family in ("anthropic", "bedrock") else "stop"
     )
     pieces = split(text, reply)
     if reply.events is not None:
         text = "".join(pieces)
     return Answer(
         ask.model, pieces, calls, thinking, refusal, finish,
-        _usage(ask, reply, text + refusal, thinking, calls), created, ask.n,
+        _usage(ask, reply, text + refusal, thinking, calls), created, ask.n, bool(reply.chunks),
     )  # fmt: skip
 
 
@@ -108,7 +110,7 @@ def _text(ask: Ask, reply: Reply, number: int, *, silent: bool) -> str:
         return _filled(reply.text, ask, number)
     if silent:
         return ""
-    wanted = asks.schema(ask) if ask.output is not None else None
+    wanted = wants.schema(ask) if ask.output is not None else None
     if wanted is not None:
         return msgspec.json.encode({"ok": True} if wanted is True else instance(wanted)).decode()
     return DEFAULT_TEXT
@@ -118,7 +120,7 @@ def _filled(text: str, ask: Ask, number: int) -> str:
     if "{" not in text:
         return text
     text = text.replace("{model}", ask.model).replace("{n}", str(number))
-    return text.replace("{last_user}", asks.last_user(ask)) if "{last_user}" in text else text
+    return text.replace("{last_user}", wants.last_user(ask)) if "{last_user}" in text else text
 
 
 def split(text: str, reply: Reply) -> list[str]:
@@ -143,11 +145,11 @@ def _exactly(text: str, count: int) -> list[str]:
 def _calls(ask: Ask, reply: Reply) -> list[Called]:
     if ask.tools is None and reply.tool_calls is None:
         return []
-    offered = asks.tools(ask)
+    offered = wants.tools(ask)
     wanted = reply.tool_calls
     if wanted is None:
         wanted = _asked_for(ask, reply, offered)
-    elif any(call.name is None for call in wanted) and asks.answers_tool(ask):
+    elif any(call.name is None for call in wanted) and wants.answers_tool(ask):
         return []
     return [called for call in wanted if (called := _called(call, offered))]
 
@@ -156,12 +158,12 @@ def _asked_for(ask: Ask, reply: Reply, offered: list[ToolSpec]) -> list[Call]:
     """A tool is called unscripted when the request forces one, or its last user text names one."""
     if not offered:
         return []
-    forced = asks.forced_tool(ask)
+    forced = wants.forced_tool(ask)
     if forced is not None:
         return [Call(name=forced or None)]
-    if reply.text is not None or reply.json is not UNSET or reply.refusal is not None or asks.answers_tool(ask):
+    if reply.text is not None or reply.json is not UNSET or reply.refusal is not None or wants.answers_tool(ask):
         return []
-    said = asks.last_user(ask)
+    said = wants.last_user(ask)
     return [Call(name=tool.name) for tool in offered if re.search(rf"\b{re.escape(tool.name)}\b", said)][:1]
 
 

@@ -6,37 +6,46 @@ rule that matches, under the model name's conventions, under the `x-fake` header
 """
 
 import random
+import re
 import time
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from freehold.errors import BadRequest, ConfigError, FreeholdError, NotFound, Unauthorized
-from freehold.fake import anthropic, gemini, openai
+from freehold.fake import anthropic, cohere, gemini, media, mistral, ollama, openai
 from freehold.fake import ask as asks
 from freehold.fake.answer import ID, Answer, answer
 from freehold.fake.anthropic import MESSAGES
-from freehold.fake.ask import Ask, Operation, Request, Route
+from freehold.fake.ask import Ask, Request
+from freehold.fake.bedrock import CONVERSE
 from freehold.fake.faults import find, fits
 from freehold.fake.gemini import GENERATE
 from freehold.fake.openai import CHAT, COMPLETIONS
 from freehold.fake.replay import Exchange, Replay
 from freehold.fake.responses import RESPONSES
-from freehold.fake.script import EMPTY, ErrorBody, Match, Reply, Rule, Script, from_header, from_model, over
+from freehold.fake.routes import FAMILY, Operation, Route, route
+from freehold.fake.rules import Rules
+from freehold.fake.script import EMPTY, ErrorBody, Reply, Rule, Script, from_header, from_model, over
 from freehold.fake.speak import JSON_TYPE, SSE_TYPE, Speaker, encode
 from freehold.fake.wire import Draft, Headers, Steps, steps
 
 SPEAKERS: dict[str, Speaker] = {
     "chat": CHAT, "completions": COMPLETIONS, "responses": RESPONSES, "messages": MESSAGES, "generate": GENERATE,
+    "converse": CONVERSE, "cohere_chat": cohere.CHAT, "mistral_chat": mistral.CHAT, "ollama_chat": ollama.SPEAKER,
+    "ollama_generate": ollama.SPEAKER,
 }  # fmt: skip
-BY_FAMILY: dict[str, Speaker] = {"openai": CHAT, "responses": RESPONSES, "anthropic": MESSAGES, "gemini": GENERATE}
-GET_OPERATIONS = frozenset({"models", "model", "gemini_models", "gemini_model"})
+BY_FAMILY: dict[str, Speaker] = {
+    "openai": CHAT, "responses": RESPONSES, "anthropic": MESSAGES, "gemini": GENERATE, "bedrock": CONVERSE,
+    "cohere": cohere.CHAT, "mistral": mistral.CHAT, "ollama": ollama.SPEAKER,
+}  # fmt: skip
+GET_OPERATIONS = frozenset({"models", "model", "gemini_models", "gemini_model", "ollama_tags", "ollama_version"})
 KEPT = 2048
 MOST_CHOICES = 128
 DEFAULT_STALL = 60.0
+_SIGNED = re.compile(rb"AWS4-HMAC-SHA256 Credential=([^/]+)/")
 _MESSAGES = {
     401: "Incorrect API key provided",
     403: "Permission denied",
@@ -76,13 +85,6 @@ class Prepared(Struct):
             self.whole = first
 
 
-class _Turn(Struct):
-    """A rule's memory: how often it matched and how often it answered."""
-
-    met: int = 0
-    used: int = 0
-
-
 class Engine:
     """Answers requests from a script and recorded exchanges.
 
@@ -110,8 +112,8 @@ class Engine:
         """Swaps the script; rules start counting anew."""
         self.script = script
         self._default = over(script.default, self._base)
-        self._turns = [_Turn() for _ in script.rules]
         self._random = random.Random(script.seed)  # noqa: S311 - chance in a script, no secret
+        self._rules = Rules(script.rules, self._random)
         self._kept: dict[tuple[object, ...], Prepared] = {}
         plain = self._replay is None and not script.rules
         self._keeps = plain and "{" not in (script.default.text or "")
@@ -129,16 +131,16 @@ class Engine:
                 exchange = self._replay.find(request)
                 if exchange is not None:
                     return self._replayed(exchange, request)
-            route = self._routes.get(request.url) or self._route(request.url)
+            found = self._routes.get(request.url) or self._route(request.url)
             if self._key is not None:
-                self._authorize(route, request)
-            if request.method != b"POST" and route.operation not in GET_OPERATIONS:
+                self._authorize(found, request)
+            if request.method != b"POST" and found.operation not in GET_OPERATIONS:
                 raise BadRequest(f"{request.method.decode()} is not possible here", status=405, hint="use POST")
             if self._replay is not None and not self.script.rules and b"x-fake" not in request.headers:
                 raise NotFound(
                     "no recorded exchange matches this request", hint="x-fake-replay: SOURCE:INDEX names one"
                 )
-            ask = asks.read(route, request)
+            ask = media.read(found, request) if found.operation in media.OPERATIONS else asks.read(found, request)
             if not 1 <= ask.n <= MOST_CHOICES:
                 raise BadRequest(f"n must be 1 to {MOST_CHOICES}", param="n")
             return self._answered(ask)
@@ -150,29 +152,38 @@ class Engine:
         return prepared.latency + (self._random.uniform(0.0, prepared.jitter) if prepared.jitter else 0.0)
 
     def _route(self, url: bytes) -> Route:
-        found = asks.route(url)
+        found = route(url)
         if len(self._routes) < KEPT:
             self._routes[url] = found
         return found
 
-    def _authorize(self, route: Route, request: Request) -> None:
+    def _authorize(self, found: Route, request: Request) -> None:
+        """The key where the dialect has it, or as a bearer token; for Bedrock also as the access key of a signature,
+        whose truth only a test can judge that knows the secret."""
         headers = request.headers
-        bearer = headers.get(b"authorization", b"").removeprefix(b"Bearer ")
-        family = asks.FAMILY.get(route.operation, "openai")
-        own = {
-            "openai": headers.get(b"api-key"),
-            "responses": headers.get(b"api-key"),
-            "anthropic": headers.get(b"x-api-key"),
-            "gemini": headers.get(b"x-goog-api-key") or route.key.encode(),
-        }[family]
-        if route.operation in ("models", "model"):
+        authorization = headers.get(b"authorization", b"")
+        own: bytes | None = None
+        match FAMILY.get(found.operation, "openai"):
+            case "openai" | "responses":
+                own = headers.get(b"api-key")
+            case "anthropic":
+                own = headers.get(b"x-api-key")
+            case "gemini":
+                own = headers.get(b"x-goog-api-key") or found.key.encode()
+            case "bedrock" if signed := _SIGNED.match(authorization):
+                own = signed[1]
+        if found.operation in ("models", "model"):
             own = own or headers.get(b"x-api-key")
-        if (self._key or "").encode() not in (bearer, own):
+        if (self._key or "").encode() not in (authorization.removeprefix(b"Bearer "), own):
             raise Unauthorized("Incorrect API key provided", hint="send the key given to freehold fake --key")
 
     def _answered(self, ask: Ask) -> Prepared:
+        if media.handles(ask):
+            return self._media(ask)
         if ask.operation not in SPEAKERS:
             return self._simple(ask)
+        if ask.operation == "mistral_chat":
+            mistral.check(ask)
         header = ask.request.headers.get(b"x-fake")
         if not self._keeps or ask.tools is not None or ask.output is not None:
             return self._composed(ask, header)
@@ -202,25 +213,43 @@ class Engine:
         return reply
 
     def _composed(self, ask: Ask, header: bytes | None) -> Prepared:
-        rule = self._rule(ask)
+        rule = self._rules.pick(ask)
         reply = self._reply(ask, header, rule)
         speaker = SPEAKERS[ask.operation]
         if (reply.status or 200) >= 400:
             return self._error(ask, speaker, reply, rule)
-        made = answer(ask, reply, self._number, self._created)
-        kind = SSE_TYPE if ask.stream and ask.route.sse else JSON_TYPE
+        said = answer(ask, reply, self._number, self._created)
+        kind = JSON_TYPE if not ask.stream else SSE_TYPE if ask.route.sse else speaker.stream_kind
         draft = Draft(
-            ask, reply, made, speaker, reply.status or 200, _headers(speaker, kind, reply), [], ask.stream,
+            ask, reply, said, speaker, reply.status or 200, _headers(speaker, kind, reply), [], ask.stream,
             cap=self.script.cap,
         )  # fmt: skip
         draft.compose()
-        usage = made.usage
+        usage = said.usage
         shift = 1 if ask.stream and not reply.burst else 0
         span = (draft.first + shift, draft.last + shift) if shift else (0, 1)
         prepared = self._framed(draft, rule)
         prepared.first, prepared.last = span
         if usage is not None and draft.status < 300:
             prepared.input_tokens, prepared.output_tokens = usage.input, usage.output
+        return prepared
+
+    def _media(self, ask: Ask) -> Prepared:
+        """What is no generated text. Raises BadRequest for a request that the provider would refuse."""
+        rule = self._rules.pick(ask)
+        reply = self._reply(ask, ask.request.headers.get(b"x-fake"), rule)
+        speaker = BY_FAMILY[ask.family]
+        if (reply.status or 200) >= 400:
+            return self._error(ask, speaker, reply, rule)
+        shown = media.make(ask)
+        count = len(shown.parts)
+        headers = [*_headers(speaker, shown.kind, reply), *shown.headers]
+        draft = Draft(ask, reply, NOTHING, _UNSPOKEN, 200, headers, shown.parts, shown.streamed, 0, count)
+        prepared = self._framed(draft, rule)
+        if shown.streamed and not reply.burst:
+            prepared.first, prepared.last = 1, 1 + count
+        if prepared.status < 300:
+            prepared.input_tokens, prepared.output_tokens = shown.input_tokens, shown.output_tokens
         return prepared
 
     def _framed(self, draft: Draft, rule: Rule | None = None) -> Prepared:
@@ -254,6 +283,8 @@ class Engine:
         speaker = BY_FAMILY[ask.family]
         whole = msgspec.structs.replace(ask, stream=False) if ask.stream else ask
         headers = _headers(speaker, JSON_TYPE, reply)
+        if status >= 400 and speaker.error_headers is not None:
+            headers += speaker.error_headers(status, reply.error or ErrorBody())
         draft = Draft(whole, reply, NOTHING, _UNSPOKEN, status, headers, [body], streamed=False)
         prepared = self._framed(draft, rule)
         prepared.stream = ask.stream
@@ -265,24 +296,9 @@ class Engine:
         message = given.message or _MESSAGES.get(status, f"Error {status}")
         return self._plain(ask, speaker.error(status, message, given), status, reply, rule)
 
-    def _rule(self, ask: Ask) -> Rule | None:
-        for rule, turn in zip(self.script.rules, self._turns, strict=True):
-            if rule.times is not None and turn.used >= rule.times:
-                continue
-            if not matches(rule.match, ask):
-                continue
-            turn.met += 1
-            if rule.match.nth is not None and rule.match.nth != turn.met:
-                continue
-            if rule.match.probability is not None and self._random.random() >= rule.match.probability:
-                continue
-            turn.used += 1
-            return rule
-        return None
-
     def _simple(self, ask: Ask) -> Prepared:
         """Operations that generate nothing: embeddings, token counts, model lists. Rules may make them fail or wait."""
-        rule = self._rule(ask)
+        rule = self._rules.pick(ask)
         reply = self._reply(ask, ask.request.headers.get(b"x-fake"), rule)
         if (reply.status or 200) >= 400:
             return self._error(ask, BY_FAMILY[ask.family], reply, rule)
@@ -301,6 +317,10 @@ class Engine:
             return anthropic.count_tokens(ask), 0
         if operation == "gemini_count":
             return gemini.count_tokens(ask), 0
+        if operation == "ollama_tags":
+            return ollama.tags(names, self._created), 0
+        if operation == "ollama_version":
+            return encode({"version": "0.12.6"}), 0
         claude = b"anthropic-version" in ask.request.headers
         google = operation.startswith("gemini") or b"x-goog-api-key" in ask.request.headers
         if operation in ("models", "gemini_models"):
@@ -316,20 +336,20 @@ class Engine:
     def _refused(self, request: Request, error: FreeholdError) -> Prepared:
         """The fake's own refusal, in the dialect of the path."""
         try:
-            route = self._routes.get(request.url) or asks.route(request.url)
+            found = self._routes.get(request.url) or route(request.url)
         except NotFound:
-            route = Route(_guess(request), path=request.url.partition(b"?")[0].decode("latin-1"))
-        ask = Ask(route, request, route.operation, route.model)
+            found = Route(_guess(request), path=request.url.partition(b"?")[0].decode("latin-1"))
+        ask = Ask(found, request, found.operation, found.model)
         body = BY_FAMILY[ask.family].error(error.status, error.text, ErrorBody())
         return self._plain(ask, body, error.status, Reply(), None)
 
     def _replayed(self, exchange: Exchange, request: Request) -> Prepared:
         assert self._replay is not None
         try:
-            route = asks.route(request.url)
+            found = route(request.url)
         except NotFound:
-            route = Route("chat", path=request.url.partition(b"?")[0].decode("latin-1"))
-        ask = Ask(route, request, route.operation, exchange.model, stream=exchange.streamed)
+            found = Route("chat", path=request.url.partition(b"?")[0].decode("latin-1"))
+        ask = Ask(found, request, found.operation, exchange.model, stream=exchange.streamed)
         reply = self._reply(ask, request.headers.get(b"x-fake"), None)
         name = f"{exchange.source}:{exchange.index}".encode()
         kind = (exchange.content_type or "application/json").encode()
@@ -372,25 +392,3 @@ def _guess(request: Request) -> Operation:
     if b"anthropic-version" in request.headers:
         return "messages"
     return "generate" if b"x-goog-api-key" in request.headers else "chat"
-
-
-def matches(match: Match, ask: Ask) -> bool:
-    """Tells whether all conditions hold but `nth` and `probability`, which need memory."""
-    request = ask.request
-    if match.dialect is not None and match.dialect != ask.route.dialect:
-        return False
-    if match.path is not None and not fnmatchcase(request.url.decode("latin-1").partition("?")[0], match.path):
-        return False
-    if match.model is not None and not fnmatchcase(ask.model, match.model):
-        return False
-    if match.stream is not None and match.stream != ask.stream:
-        return False
-    if match.header is not None and not _has(request, match.header):
-        return False
-    return match.contains is None or match.contains.lower() in asks.last_user(ask).lower()
-
-
-def _has(request: Request, wanted: str) -> bool:
-    name, colon, value = wanted.partition(":")
-    found = request.headers.get(name.strip().lower().encode("latin-1"))
-    return found is not None and (not colon or found.decode("latin-1").strip() == value.strip())

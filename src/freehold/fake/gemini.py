@@ -14,7 +14,7 @@ from freehold.fake.answer import ID, SIGNATURE, Answer, tokens
 from freehold.fake.ask import Ask
 from freehold.fake.openai import vector
 from freehold.fake.script import ErrorBody
-from freehold.fake.speak import Speaker, Stream, data, encode, slices
+from freehold.fake.speak import Speaker, Stream, arguments_of, data, encode, slices
 
 _STATUS = {
     400: "INVALID_ARGUMENT",
@@ -88,18 +88,11 @@ def _finish(answer: Answer) -> str:
 def _calls(answer: Answer) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
     for i, call in enumerate(answer.calls):
-        part: dict[str, Any] = {"functionCall": {"name": call.name, "args": _arguments(call.arguments)}}
+        part: dict[str, Any] = {"functionCall": {"name": call.name, "args": arguments_of(call.arguments)}}
         if answer.thinking and i == 0:
             part["thoughtSignature"] = SIGNATURE
         parts.append(part)
     return parts
-
-
-def _arguments(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text or "{}")
-    except msgspec.DecodeError:
-        return {"unparsed": text}
 
 
 def whole(ask: Ask, answer: Answer) -> bytes:
@@ -162,7 +155,8 @@ def embeddings(ask: Ask) -> tuple[bytes, int]:
         )
         billed += max(1, tokens(text))
         made.append({"values": vector(text, width)})
-    return encode({"embeddings": made} if batch else {"embedding": made[0]}), billed
+    counted = {"usageMetadata": {"promptTokenCount": billed, "totalTokenCount": billed}}
+    return encode({**({"embeddings": made} if batch else {"embedding": made[0]}), **counted}), billed
 
 
 def count_tokens(ask: Ask) -> bytes:

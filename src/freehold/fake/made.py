@@ -24,6 +24,7 @@ class Made(Struct):
     streamed: bool = False
     input_tokens: int = 0
     output_tokens: int = 0
+    headers: list[tuple[bytes, bytes]] = []
 
 
 class Upload(Struct):

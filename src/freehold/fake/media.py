@@ -1,43 +1,29 @@
 """Images, sound and the small endpoints of the fake: all that is not a text generated from a script.
 
 OpenAI's images, speech, transcripts and moderations; Gemini's images and speech (`responseModalities`) and Imagen's
-`:predict`; reranking as Cohere, Jina and Voyage answer it; Cohere's own embeddings. Answers are made from the request
-alone: the same words give the same picture, a transcript names the file it heard, its size and a hash, so a test sees
-that every byte arrived.
-
-The engine takes these in with `route` (paths), `read` (the request) and `make` (the answer).
+`:predict`; reranking and vectors of those who have their own form of it. Answers are made from the request alone: the
+same words give the same picture, a transcript names the file it heard, its size and a hash, so a test sees that every
+byte arrived. The engine takes these in with `read` (the request) and `make` (the answer).
 """
 
 import base64
 import re
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
 from freehold.errors import BadRequest
+from freehold.fake import vectors
 from freehold.fake.answer import ID, tokens
-from freehold.fake.ask import Ask, Operation, Request, Route
+from freehold.fake.ask import Ask, Request
 from freehold.fake.made import Made, Upload, need, read_fields
-from freehold.fake.ranking import cohere_embed, moderations, rerank
+from freehold.fake.ranking import moderations, rerank
+from freehold.fake.routes import Route
 from freehold.fake.sounds import RATE, pcm, png, seconds, sound, wav
 from freehold.fake.speak import JSON_TYPE, SSE_TYPE, data, encode, named
 
-_ENDS = (
-    ("/images/generations", "images"),
-    ("/images/edits", "image_edits"),
-    ("/images/variations", "image_variations"),
-    ("/audio/speech", "speech"),
-    ("/audio/transcriptions", "transcriptions"),
-    ("/audio/translations", "translations"),
-    ("/moderations", "moderations"),
-    ("/rerank", "rerank"),
-    ("/v1/embed", "cohere_embed"),
-    ("/v2/embed", "cohere_embed"),
-)
-_PREDICT = re.compile(r"/models/([^:/]+):predict$")
-OPERATIONS = frozenset({*(operation for _, operation in _ENDS), "predict"})
 IMAGE_TOKENS = 272
 _CREATED = 1_700_000_000
 _KINDS = {
@@ -50,20 +36,9 @@ _KINDS = {
 }
 
 
-def route(url: bytes) -> Route | None:
-    """The operation of a request target; None for paths that are not of this file."""
-    path = "/" + url.decode("latin-1").partition("?")[0].strip("/")
-    for end, operation in _ENDS:
-        if path.endswith(end):
-            return Route(cast("Operation", operation), path=path, dialect=operation)
-    if found := _PREDICT.search(path):
-        return Route(cast("Operation", "predict"), found[1], path=path, dialect="gemini")
-    return None
-
-
 def handles(ask: Ask) -> bool:
     """Whether this file answers: one of its own paths, or Gemini asked for pictures or sound."""
-    if ask.operation in OPERATIONS:
+    if ask.operation in _MAKERS:
         return True
     return ask.operation == "generate" and bool(_modalities(ask) & {"IMAGE", "AUDIO"})
 
@@ -71,16 +46,11 @@ def handles(ask: Ask) -> bool:
 def read(found: Route, request: Request) -> Ask:
     """Model and stream flag of a request to one of these paths. Raises BadRequest."""
     given = read_fields(request)
-    model = given.get("model", found.model)
+    model = found.model or given.get("model")
     if not isinstance(model, str) or not model:
         raise BadRequest("you must provide a model parameter", param="model")
-    stream = given.get("stream") in (True, "true") or _verb(found) == "speech"
+    stream = given.get("stream") in (True, "true") or found.operation == "speech"
     return Ask(found, request, found.operation, model, stream)
-
-
-def _verb(found: Route) -> str:
-    """The operation; the type of the engine's own does not name those of this file."""
-    return found.operation
 
 
 def make(ask: Ask) -> Made:
@@ -94,7 +64,7 @@ def make(ask: Ask) -> Made:
 
 
 def _images(ask: Ask, given: dict[str, Any]) -> Made:
-    verb = _verb(ask.route)
+    verb = ask.operation
     words = given.get("prompt") or "" if verb == "image_variations" else need(given, "prompt")
     uploads = _uploads(given, "image") if verb != "images" else []
     if verb != "images" and not uploads and not given.get("images"):
@@ -198,7 +168,7 @@ def _transcript(ask: Ask, given: dict[str, Any]) -> Made:
             "avg_logprob": -0.1, "compression_ratio": 1.0, "no_speech_prob": 0.0,
         }  # fmt: skip
         body |= {
-            "task": "transcribe" if _verb(ask.route) == "transcriptions" else "translate",
+            "task": "transcribe" if ask.operation == "transcriptions" else "translate",
             "language": "english",
             "duration": 2.5,
             "segments": [segment],
@@ -282,6 +252,13 @@ _MAKERS: dict[str, Callable[[Ask, dict[str, Any]], Made]] = {
     "translations": _transcript,
     "moderations": moderations,
     "rerank": rerank,
-    "cohere_embed": cohere_embed,
     "predict": _predict,
+    "cohere_embed": vectors.cohere,
+    "invoke": vectors.invoke,
+    "voyage_embed": vectors.voyage,
+    "voyage_multimodal": vectors.voyage_multimodal,
+    "jina_embed": vectors.jina,
+    "ollama_embed": vectors.ollama,
+    "ollama_embed_old": vectors.ollama,
 }
+OPERATIONS = frozenset(_MAKERS)

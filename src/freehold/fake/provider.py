@@ -21,7 +21,7 @@ import msgspec
 from freehold.errors import ConfigError, FreeholdError
 from freehold.fake.ask import Request
 from freehold.fake.connection import Connection
-from freehold.fake.media_engine import MediaEngine
+from freehold.fake.engine import Engine
 from freehold.fake.faults import FAULTS
 from freehold.fake.replay import Replay
 from freehold.fake.script import Script, decode, load
@@ -30,7 +30,7 @@ from freehold.fake.wire import head
 
 
 class FakeProvider:
-    """A provider of three dialects on one port. Start it with `async with`, or `start` and `stop`.
+    """A provider of all dialects on one port. Start it with `async with`, or `start` and `stop`.
 
     Args:
         script: a Script, its mapping, or a path of a YAML or JSON file.
@@ -60,7 +60,7 @@ class FakeProvider:
         keep: int = 200_000,
     ) -> None:
         exchanges = Replay(replay, rechunk) if replay is not None else None
-        self.engine = MediaEngine(load(script), replay=exchanges, key=key, latency_ms=latency_ms, jitter_ms=jitter_ms)
+        self.engine = Engine(load(script), replay=exchanges, key=key, latency_ms=latency_ms, jitter_ms=jitter_ms)
         self.served = Served(served_file, keep)
         self.connections: set[Connection] = set()
         self.host = host

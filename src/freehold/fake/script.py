@@ -27,7 +27,9 @@ from msgspec import UNSET, Struct, UnsetType, field
 
 from freehold.errors import ConfigError
 
-DialectName = Literal["chat", "completions", "embeddings", "responses", "messages", "gemini"]
+DialectName = Literal[
+    "chat", "completions", "embeddings", "responses", "messages", "gemini", "converse", "cohere", "mistral", "ollama"
+]
 
 
 class Match(Struct, forbid_unknown_fields=True, frozen=True):
@@ -102,6 +104,8 @@ class Reply(Struct, forbid_unknown_fields=True, frozen=True):
     """Characters per text event (default: a word)."""
     events: int | None = None
     """Exactly so many text events; the text is repeated until there is enough of it."""
+    chunks: bool | None = None
+    """The content as a list of chunks, one of them a reference, where a dialect has that (mistral)."""
     burst: bool | None = None
     """All events in one write instead of one write each."""
     fault: str | None = None
@@ -233,6 +237,7 @@ SHORT = {
     "event": "event_ms",
     "stall": "stall_ms",
     "burst": "burst",
+    "chunks": "chunks",
 }
 """Short names of the header and of model names, and the Reply field each sets."""
 
@@ -253,15 +258,15 @@ def from_header(value: str) -> Reply:
     return _reply(fields, "x-fake")
 
 
-MODEL_WORDS = ("tools", "json", "thinking", "refusal", "echo", "length")
+MODEL_WORDS = ("tools", "json", "thinking", "refusal", "echo", "length", "chunks")
 
 
 @lru_cache(maxsize=1024)
 def from_model(model: str) -> Reply:
     """Reads a model name's conventions: `fake-` and terms joined by `+`; a name that says nothing gives an empty reply.
 
-    tools, json, thinking, refusal, echo, length, fault-NAME, and any of `SHORT` with its value: status-429, events-65,
-    latency-50, event-5, first-20, chunk-3, text-hello. `fake`, `fake-small` and the like are just names.
+    tools, json, thinking, refusal, echo, length, chunks, fault-NAME, and any of `SHORT` with its value: status-429,
+    events-65, latency-50, event-5, first-20, chunk-3, text-hello. `fake`, `fake-small` and the like are just names.
     """
     fields: dict[str, Any] = {}
     for term in model.removeprefix("fake-").split("+"):
@@ -278,6 +283,8 @@ def from_model(model: str) -> Reply:
             fields["text"] = "{last_user}"
         elif term == "length":
             fields["finish"] = "length"
+        elif term == "chunks":
+            fields["chunks"] = True
         elif word in SHORT and value:
             _set(fields, word, value.replace("-", "_") if word == "fault" else value, where=f"model {model!r}")
     return _reply(fields, f"model {model!r}")

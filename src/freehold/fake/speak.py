@@ -41,6 +41,20 @@ class Speaker(Struct, frozen=True):
     """Name of the header that carries the provider's request id."""
     end: bytes | None = None
     """The part after the last event, where the dialect has one."""
+    stream_kind: bytes = JSON_TYPE
+    """Content-Type of a stream that is none of server-sent events."""
+    error_headers: Callable[[int, ErrorBody], list[tuple[bytes, bytes]]] | None = None
+    """What an error says in headers."""
+    closing: int = 1
+    """How many parts at the end of a stream say that it is complete."""
+
+
+def arguments_of(text: str) -> Any:
+    """Tool arguments as a value; text that is no JSON (a script's wish) stays visible."""
+    try:
+        return msgspec.json.decode(text or "{}")
+    except msgspec.DecodeError:
+        return {"unparsed": text}
 
 
 def data(value: Any) -> bytes:

@@ -38,10 +38,34 @@ def send_error(exchange: Exchange, client: str, error: FreeholdError) -> None:
         lines += b"request-id: %b\r\n" % exchange.request_id.encode()
     if error.retry_after is not None:
         lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after + 0.49))
+    if _pointless(error):
+        lines += b"x-should-retry: false\r\n"
     if error.status == 405:
         lines += b"allow: POST\r\n"
     send_whole(exchange, body, lines, error.status)
 
+
+def _pointless(error: FreeholdError) -> bool:
+    """Whether an SDK would repeat the request by the status alone, although that cannot help (a spent quota)."""
+    if error.status not in _REPEATED and error.status < 500:
+        return False
+    return error.code == "insufficient_quota" or (
+        error.retry == "no" and error.retry_after is None and error.fault != "us"
+    )
+
+
+_REPEATED = (408, 409, 429)
+"""Besides 5xx, what OpenAI's and Anthropic's SDKs repeat; both heed `x-should-retry`."""
+
+
+_COMMENT = b": keep-alive\n\n"
+HEARTBEATS = {
+    "chat": _COMMENT,
+    "completions": _COMMENT,
+    "responses": _COMMENT,
+    "messages": b'event: ping\ndata: {"type": "ping"}\n\n',  # Anthropic's own
+}
+"""What a stream says while its model thinks, for clients that understand it: proxies cut a silent connection."""
 
 _STREAM = b"%bcache-control: no-cache\r\nx-accel-buffering: no\r\nx-request-id: %b\r\n%b"
 
@@ -62,6 +86,8 @@ async def send_stream(
     kind = line(b"content-type", answer.content_type or endpoint.stream)
     exchange.begin(200, _STREAM % (kind, exchange.request_id.encode(), recorder.lines(answer)))
     exchange.write(answer.first)
+    if answer.content_type is None:
+        exchange.heartbeat = HEARTBEATS.get(endpoint.client, b"")
     failure: FreeholdError | None
     try:
         tail = await _pump(exchange, answer, flight)

@@ -117,7 +117,7 @@ def _render(request: Request, error: FreeholdError) -> Response:
 def _language(request: Request) -> ModuleType:
     """Whose error form a client on this path reads."""
     path = request.scope["path"]
-    if path.startswith("/v1beta/"):
+    if path.startswith("/v1beta/") or "x-goog-api-key" in request.headers:
         return gemini
     if path.startswith("/api/"):
         return ollama

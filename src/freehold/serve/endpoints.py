@@ -199,6 +199,17 @@ _PATHS: dict[str, Endpoint] = {
     # Mistral's SDK asks on OpenAI's paths, in words of its own: its base URL ends in /mistral here.
     **{f"/mistral/v1{path}": endpoint for path, endpoint in _OPENAI.items()},
     "/mistral/v1/chat/completions": _talk("mistral"),
+    "/mistral/v1/embeddings": Endpoint(
+        "mistral",
+        "embeddings",
+        lambda exchange: embeddings.peek(exchange.body),
+        lambda exchange, peeked, strict: Embed(
+            exchange.body,
+            peeked,
+            strict=strict,
+            write=lambda reply: embeddings.write_reply(reply, id=exchange.request_id),
+        ),
+    ),
     "/v2/rerank": _rerank("cohere"),
     "/api/chat": _talk("ollama", LINES),
     "/api/generate": _talk("ollama_generate", LINES),

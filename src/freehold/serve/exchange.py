@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 READ_AHEAD = 64 * 1024
 """Bytes of a body that are taken in before anybody asked for it."""
 
+QUIET = 15.0
+"""Seconds of silence in a stream before it says that it lives: well below the 30 to 60 that proxies allow."""
+
 _STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 _process = secrets.token_hex(6)
@@ -70,6 +73,11 @@ class Exchange:
     flight: Flight | None = None
     """The call that is made for it right now."""
     task: asyncio.Task[None] | None = None
+    heartbeat = b""
+    """Whole events that may be written between others while there is nothing to say."""
+    active = False
+    """Something was written since the last `beat`."""
+    _quiet = 0.0
     _size = 0
     _waiter: asyncio.Future[None] | None = None
     _chunked = False
@@ -169,9 +177,18 @@ class Exchange:
         end = b"\r\n" if self.keep_alive else b"connection: close\r\n\r\n"
         self._connection.hold(_STATUS[status] + lines + end)
 
+    def beat(self, now: float) -> None:
+        """Says something harmless where a stream has been silent for `QUIET` seconds. Called now and then."""
+        if self.active:
+            self.active = False
+            self._quiet = now
+        elif self.heartbeat and now - self._quiet >= QUIET and not self.answered and not self.blocked:
+            self.write(self.heartbeat)
+
     def write(self, data: bytes) -> None:
         """A piece of the stream. Whoever writes much looks at `blocked` first."""
         if data and not self.answered:
+            self.active = True
             self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data)
 
     def end(self, data: bytes = b"") -> None:

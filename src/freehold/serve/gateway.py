@@ -173,7 +173,7 @@ class Gateway:
         endpoint = self.endpoints[deployment.provider]
         pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)
         auth = [endpoint.auth] if endpoint.auth else []
-        address = Address(pool, endpoint.paths, [*auth, *endpoint.headers], endpoint.dialect)
+        address = Address(pool, endpoint.paths, [*auth, *endpoint.headers], endpoint.dialect, endpoint.row.separate)
         return Target(
             deployment,
             address,
@@ -230,7 +230,7 @@ class Gateway:
         return max(1.0, min((wait for wait in waits if wait), default=1.0))
 
     def can_count(self, deployment: Deployment) -> bool:
-        return deployment.dialect in COUNTERS and self.target(deployment).counts()
+        return deployment.dialect in COUNTERS and self.target(deployment).counter is not None
 
     def strict_for(self, exchange: Exchange) -> bool:
         """Whether what a provider cannot carry is an error: the client's header decides, else the configuration."""

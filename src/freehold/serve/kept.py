@@ -39,7 +39,7 @@ class KeptResponses:
         return self._days > 0
 
     async def recall(self, principal: Principal, body: bytes) -> tuple[bytes, str | None]:
-        """The request with what came before it; and the only deployment that may answer, where a provider remembers.
+        """The request with what came before it; and the only provider that may answer, where a provider remembers.
 
         Raises BadRequest for a response that is not there, in OpenAI's words.
         """
@@ -55,7 +55,7 @@ class KeptResponses:
                 param="previous_response_id",
             )
         if history[-1].response is None:
-            return body, history[-1].deployment
+            return body, history[-1].deployment.partition("/")[0]
         items: list[Any] = []
         for kept in history:
             items += kept.input or []

@@ -41,6 +41,7 @@ class Lists:
         for prefix in ("/v1", "", "/v1/v1"):
             found.append(Route(prefix + "/models", self.models))
             found.append(Route(prefix + "/models/{name:path}", self.model))
+        found.append(Route("/mistral/v1/models", self.mistral_models))
         found.append(Route("/v1beta/models", self.gemini_models))
         found.append(Route("/v1beta/models/{name:path}", self.gemini_model))
         return found
@@ -61,6 +62,8 @@ class Lists:
         return gateway, choice
 
     async def models(self, request: Request) -> Response:
+        if _is_google(request):
+            return await self.gemini_models(request)
         gateway, names = self._names(request)
         data = [_entry(gateway, name) for name in names]
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
@@ -68,8 +71,15 @@ class Lists:
         return _json({"object": "list", "data": data, "models": [], "has_more": False, **ends})
 
     async def model(self, request: Request) -> Response:
+        if _is_google(request):
+            return await self.gemini_model(request)
         gateway, _ = self._one(request, request.path_params["name"])
         return _json(_entry(gateway, request.path_params["name"]))
+
+    async def mistral_models(self, request: Request) -> Response:
+        """Mistral's SDK knows its own kinds of models only."""
+        gateway, names = self._names(request)
+        return _json({"object": "list", "data": [_mistral_entry(gateway, name) for name in names]})
 
     async def gemini_models(self, request: Request) -> Response:
         gateway, names = self._names(request)
@@ -122,6 +132,25 @@ def _entry(gateway: Gateway, name: str) -> dict[str, Any]:
         "pricing": {"input": member.input_price, "output": member.output_price},
         "state": gateway.health(member) or "ready",
     }
+
+
+def _is_google(request: Request) -> bool:
+    """Google's SDK asks on the same path from its version 3 on, with a header of its own."""
+    return "x-goog-api-key" in request.headers
+
+
+def _mistral_entry(gateway: Gateway, name: str) -> dict[str, Any]:
+    entry = _entry(gateway, name)
+    can = entry.get("can")
+    abilities = {
+        "completion_chat": can is None or can != ["embeddings"],
+        "completion_fim": False,
+        "function_calling": can is None or "tools" in can,
+        "fine_tuning": False,
+        "vision": can is None or "images" in can,
+    }
+    kept = {key: entry[key] for key in ("id", "object", "created", "owned_by")}
+    return {**kept, "type": "base", "name": name, "capabilities": abilities}
 
 
 def _gemini_entry(choice: Choice | None, name: str) -> dict[str, Any]:

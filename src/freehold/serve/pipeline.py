@@ -19,7 +19,7 @@ from freehold.classify import Facts, difficulty, facts
 from freehold.decide import Choice, Plan, plan
 from freehold.dialects import responses
 from freehold.dialects.conversation import Text
-from freehold.errors import NoCandidate, NotFound
+from freehold.errors import BadRequest, NoCandidate, NotFound
 from freehold.serve import kept
 from freehold.serve.answer import send_stream, send_whole
 from freehold.serve.endpoints import KEEPS, LOADS, Endpoint, answer_loading
@@ -46,7 +46,9 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
     operation = endpoint.operation(exchange, peek, gateway.strict_for(exchange))
     if choice.kind == "auto" and isinstance(operation, Talk):
         _estimate_difficulty(known, operation)
-    decision = decide(gateway, known, choice if only is None else choice.only(only))
+    if only is not None:
+        choice = _at(choice, only, peek.model)
+    decision = decide(gateway, known, choice)
     gateway.metrics.decision(choice.kind)
 
     if isinstance(operation, Count) and not gateway.can_count(decision.attempts[0]):
@@ -119,6 +121,18 @@ def _estimate_difficulty(known: Facts, operation: Talk) -> None:
                 known.difficulty, known.signs = estimate.score, estimate.signs
                 return
     known.difficulty = 0.0
+
+
+def _at(choice: Choice, provider: str, name: str) -> Choice:
+    """Raises BadRequest where the provider that keeps the conversation does not serve the model."""
+    found = choice.at(provider)
+    if not found.members:
+        raise BadRequest(
+            f"the previous response is kept by {provider}, and {name!r} is not served there",
+            hint=f"go on with a model of {provider}, or send the whole conversation",
+            param="previous_response_id",
+        )
+    return found
 
 
 def _unknown_model(gateway: Gateway, principal: Principal, name: str) -> NotFound:

@@ -97,6 +97,14 @@ def aws_auth(
     return AwsAuth(SigV4(source, place, service), place)
 
 
+def profile_region(env: Mapping[str, str], profile: str | None = None) -> str | None:
+    """The region that Amazon's files name for the profile meant; None where there is none, or they cannot be read."""
+    try:
+        return _Files(env, profile).region() or None
+    except ConfigError:
+        return None
+
+
 def _find(env: Mapping[str, str], files: "_Files", region: str, metadata: bool, fetch: Fetch) -> Source:
     if not files.chosen and (env.get("AWS_ACCESS_KEY_ID") or env.get("AWS_SECRET_ACCESS_KEY")):
         return _given(

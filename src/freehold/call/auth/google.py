@@ -54,26 +54,45 @@ def google_auth(
 ) -> GoogleAuth:
     """`credentials`: a path, the JSON itself, or what it holds. Raises ConfigError: what is missing, and the fix."""
     if credentials is None:
-        credentials = env.get("GOOGLE_APPLICATION_CREDENTIALS") or None
-    where = "the configuration"
+        credentials = _named(env)
     if credentials is None:
-        login = _login_file(env)
-        if not login.is_file():
-            if metadata:
-                return GoogleAuth(_metadata_source(env, fetch))
-            raise ConfigError(
-                "no Google credentials were found",
-                hint="set GOOGLE_APPLICATION_CREDENTIALS to a service account's JSON file, or run: "
-                "gcloud auth application-default login",
-            )
-        credentials = str(login)
-    if isinstance(credentials, str):
-        given = credentials.strip()
-        where = "the configuration" if given.startswith("{") else given
-        info = _parse(given if given.startswith("{") else _read(given), where)
-    else:
-        info = dict(credentials)
-    return _from_info(info, where, fetch)
+        if metadata:
+            return GoogleAuth(_metadata_source(env, fetch))
+        raise ConfigError(
+            "no Google credentials were found",
+            hint="set GOOGLE_APPLICATION_CREDENTIALS to a service account's JSON file, or run: "
+            "gcloud auth application-default login",
+        )
+    if not isinstance(credentials, str):
+        return _from_info(dict(credentials), "the configuration", fetch)
+    return _from_info(*_load(credentials), fetch)
+
+
+def credentials_project(env: Mapping[str, str], credentials: str | None = None) -> str | None:
+    """The project that the credentials name; None where they name none, or cannot be read."""
+    given = credentials or _named(env)
+    try:
+        info = _load(given)[0] if given else {}
+    except ConfigError:
+        return None
+    project = info.get("project_id") or info.get("quota_project_id")
+    return project if isinstance(project, str) and project else None
+
+
+def _named(env: Mapping[str, str]) -> str | None:
+    """Where the credentials are, if nobody gave them."""
+    named = env.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if named:
+        return named
+    login = _login_file(env)
+    return str(login) if login.is_file() else None
+
+
+def _load(credentials: str) -> tuple[dict[str, Any], str]:
+    """What a path, or the JSON itself, holds; and where that stands."""
+    given = credentials.strip()
+    where = "the configuration" if given.startswith("{") else given
+    return _parse(given if given.startswith("{") else _read(given), where), where
 
 
 def _login_file(env: Mapping[str, str]) -> Path:

@@ -95,8 +95,8 @@ def _read_entry(entry: Value, draft: Draft, credentials: dict[str, Value]) -> Me
         if route:
             model.approximated(target, f"without {route}/: the API is chosen by what the client speaks")
         elif provider in draft.bare:
-            row = draft.bare[provider]
-            model.approximated(target, f"a second {row} does not inherit the prices and habits built in for {row}")
+            title = draft.bare[provider]
+            model.approximated(target, f"a further provider entry for {title}, without the prices built in for {title}")
         else:
             model.mapped(target)
         facts_to = f"providers.{provider}.models.{vendor_model}"

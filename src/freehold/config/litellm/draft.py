@@ -70,7 +70,7 @@ class Draft(Struct):
     rows: Mapping[str, Builtin]
     """Built-in providers."""
     bare: dict[str, str] = field(default_factory=dict)
-    """Providers that are a second one of a built-in kind, which inherit nothing: name and that kind."""
+    """Providers that are a second one of a built-in kind, which inherit nothing: name and title."""
     providers: dict[str, dict[str, Any]] = field(default_factory=dict)
     models: dict[str, list[str]] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Draft(Struct):
         else:
             name, entry = self._new_name(place, vendor, prefix), self._described(place, vendor)
         if place.row is not None and name != place.row and plain:
-            self.bare[name] = place.row
+            self.bare[name] = vendor.title
         if place.key is not None:
             entry["api_key"] = place.key
         if place.headers:

@@ -47,11 +47,16 @@ def locate(entry: Value, params: Params, prefix: str, vendor: Vendor, draft: Dra
     key = _key(params, prefix, vendor, row, address.url, draft)
     headers = _headers(params, prefix, draft)
     cloud = read_cloud(params, vendor, draft)
-    place = Place(row, address.dialect, address.url, key, headers, vendor.local, cloud)
+    usual = _usual(key, vendor, row, address.url, draft)
+    place = Place(row, address.dialect, address.url, None if usual else key, headers, vendor.local, cloud)
     name = draft.provider(place, vendor, prefix)
     if name is None:
         entry.dropped(f"freehold.yaml has one {vendor.title} only, and another entry has made another place of it")
         return None
+    if usual and name != row and vendor.key is not None:  # only the built-in name reads the usual variable by itself
+        key = key or draft.variable(vendor.key, f"the key for {vendor.title}")
+    if usual and key is not None:
+        draft.providers[name].setdefault("api_key", key)
     to = f"providers.{name}"
     differs = [address.differs] if address.differs else []
     if vendor.own_address and row is not None and name != row:
@@ -106,12 +111,12 @@ def _cleaned(url: str) -> tuple[str | None, str]:
 
 def _key(params: Params, prefix: str, vendor: Vendor, row: str | None, url: str | None, draft: Draft) -> str | None:
     """Returns the reference that stands as api_key, None where none is needed there."""
-    used_for = f"the key for {vendor.title}"
+    at_home = url is None or vendor.base_url == url or vendor.own_address
+    used_for = f"the key for {vendor.title if at_home else shown(host_of(url or '') or vendor.title)}"
     given = params.get("api_key", "azure_ad_token")
     text = given.text() if given is not None else None
     if given is not None and text is not None and text.lower() not in NO_KEY:
-        at_home = url is None or vendor.base_url == url
-        wished = vendor.key if at_home else None
+        wished = vendor.key if at_home and not vendor.own_address else None
         return draft.reference(given, used_for) or draft.secret(
             text, wished or variable_name(f"{prefix} {label(url)}") + "_API_KEY", used_for
         )
@@ -121,6 +126,13 @@ def _key(params: Params, prefix: str, vendor: Vendor, row: str | None, url: str 
     if row is None or ((url is None or vendor.own_address) and vendor.key not in there):
         return draft.variable(vendor.key, used_for)
     return None
+
+
+def _usual(key: str | None, vendor: Vendor, row: str | None, url: str | None, draft: Draft) -> bool:
+    """Whether a key, given or not, is the one that a built-in provider reads from the environment anyway."""
+    if row is None or url is not None or vendor.local or vendor.key not in draft.rows[row].keys:
+        return False
+    return key in (None, f"${{{vendor.key}}}")
 
 
 def _settle_key(params: Params, to: str, key: str | None) -> None:

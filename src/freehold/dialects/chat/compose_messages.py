@@ -241,8 +241,6 @@ class _Messages:
             identity = f"call_{self.nameless}"
         identity = write_tool_id(identity, self.traits)
         self.open.append(identity)
-        if call.signature is not None and not self.own:
-            report(self.losses, "thought_signature")
         if call.custom and self.own:
             return {"id": identity, "type": "custom", "custom": {"name": call.name, "input": call.arguments}}
         arguments = call.arguments
@@ -296,8 +294,6 @@ class _Messages:
         if isinstance(part, Text):
             if part.citations and not self.own:
                 report(self.losses, f"{path}.citations")
-            if part.signature is not None:
-                report(self.losses, "thought_signature")
             return self._cache({"type": "text", "text": part.text}, part.cache)
         if isinstance(part, Image):
             return self._image(part, path)

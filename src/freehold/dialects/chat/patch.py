@@ -305,7 +305,6 @@ def _drop_added(message: dict[str, Raw], traits: Traits, losses: Losses) -> bool
         calls = _OBJECTS.decode(message["tool_calls"])
         if sum(call.pop("extra_content", None) is not None for call in calls):
             message["tool_calls"] = Raw(_ENCODER.encode(calls))
-            report(losses, "thought_signature")
             changed = True
     return changed
 

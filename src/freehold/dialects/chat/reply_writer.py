@@ -86,8 +86,6 @@ def _write_choice(choice: Choice, losses: Losses) -> dict[str, Any]:
 def _write_text(part: Text, message: dict[str, Any], losses: Losses) -> None:
     offset = len(message["content"] or "")
     message["content"] = (message["content"] or "") + part.text
-    if part.signature is not None:
-        _lose(losses, "thought_signature")
     for citation in part.citations or ():
         if (annotation := write_annotation(citation, offset, len(part.text))) is None:
             _lose(losses, "citations")

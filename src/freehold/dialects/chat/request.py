@@ -37,6 +37,7 @@ from freehold.dialects.conversation import (
     ToolResult,
     Turn,
 )
+from freehold.dialects.turns import Places
 from freehold.dialects.wire import check_dict, check_list, check_str, decode_request, refuse
 from freehold.errors import BadRequest
 
@@ -59,7 +60,9 @@ def read_request(body: bytes) -> Conversation:
 
 def _read_messages(conversation: Conversation, messages: list[Any]) -> None:
     results: Turn | None = None
+    places = Places(conversation)
     for index, raw in enumerate(messages):
+        places.note(index - 1)
         path = f"messages.{index}"
         message = dict(check_dict(raw, path))
         role = check_str(message.pop("role", None), f"{path}.role")
@@ -87,6 +90,7 @@ def _read_messages(conversation: Conversation, messages: list[Any]) -> None:
             conversation.turns.append(turn)
         else:
             conversation.turns.append(Turn(role="user", parts=[Opaque(DIALECT, {"$message": raw})]))
+    places.close(len(messages) - 1)
 
 
 def read_assistant(message: dict[str, Any], path: str) -> list[Part]:

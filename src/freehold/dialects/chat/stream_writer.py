@@ -170,8 +170,6 @@ class StreamWriter:
 
     def _marks(self, event: TextDelta, choice: _Choice) -> bytes:
         """The citation of a text delta; a signature of text has no place here. It stands on what was written so far."""
-        if event.signature is not None:
-            self._lose("thought_signature")
         if event.citation is None:
             return b""
         length = choice.length + len(event.text) - choice.run

@@ -34,8 +34,6 @@ def write_block(part: Part, where: str, losses: Losses) -> dict[str, Any] | None
     """
     match part:
         case Text() | Refusal():
-            if isinstance(part, Text) and part.signature is not None:
-                report(losses, "thought_signature")
             return text_block(part.text) if part.text else None
         case Image():
             return _image(part, where, losses)

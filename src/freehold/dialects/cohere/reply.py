@@ -144,8 +144,6 @@ def _write_message(parts: list[Part], losses: Losses) -> dict[str, Any]:
         match part:
             case Text():
                 _cite(part, len(content), citations, losses)
-                if part.signature is not None:
-                    report(losses, "thought_signature")
                 if part.text:
                     content.append(text_block(part.text))
             case Thinking():

@@ -21,6 +21,7 @@ from freehold.dialects.cohere.citations import attach
 from freehold.dialects.cohere.content import DIALECT, PLAN_ID, read_call, read_content, read_document
 from freehold.dialects.cohere.settings import read_settings, read_tools
 from freehold.dialects.conversation import Conversation, Opaque, Part, Text, Thinking, ToolResult, Turn
+from freehold.dialects.turns import Places
 from freehold.dialects.wire import check_dict, check_list, check_str, decode_request, refuse
 from freehold.errors import BadRequest
 
@@ -44,7 +45,9 @@ def read_request(body: bytes) -> Conversation:
 
 def _read_messages(conversation: Conversation, messages: list[Any]) -> None:
     results: Turn | None = None
+    places = Places(conversation)
     for index, raw in enumerate(messages):
+        places.note(index - 1)
         path = f"messages.{index}"
         message = {name: value for name, value in check_dict(raw, path).items() if value is not None}
         role = check_str(message.pop("role", None), f"{path}.role")
@@ -68,6 +71,7 @@ def _read_messages(conversation: Conversation, messages: list[Any]) -> None:
             conversation.turns.append(Turn("assistant", _read_assistant(message, path)))
         else:
             refuse(f"{path}.role", "'system', 'user', 'assistant' or 'tool'", raw["role"])
+    places.close(len(messages) - 1)
 
 
 def _read_result(message: dict[str, Any], path: str) -> ToolResult:

@@ -197,8 +197,6 @@ class StreamWriter:
         return b"" if call.arguments else self._delta + b'"{}"' + _TOOL_END
 
     def _write_text(self, event: TextDelta) -> bytes:
-        if event.signature is not None:
-            report(self.losses, "thought_signature")
         pieces = []
         if event.text:
             if self._kind != "text":

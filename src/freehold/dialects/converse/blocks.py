@@ -122,8 +122,6 @@ class BlockWriter:
     def _text(self, part: Text, where: str) -> Block | None:
         if not part.text or part.text.isspace():  # "The text field in the ContentBlock object is blank": 400
             return None
-        if part.signature is not None:
-            self._lose(f"{where}.thought_signature")
         if not part.citations:
             return {"text": part.text}
         written = [write_citation(item) if isinstance(item, Citation) else None for item in part.citations]

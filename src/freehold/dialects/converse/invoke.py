@@ -40,9 +40,12 @@ _CHUNK = msgspec.json.Decoder(_Chunk)
 _TYPED = msgspec.json.Decoder(_Typed)
 
 
-def messages_on_vertex(body: bytes) -> bytes:
-    """A Messages request for Vertex; every other field keeps its bytes. Raises BadRequest for what is no object."""
-    return _enveloped(body, VERTEX_VERSION, ("model",), ())
+def messages_on_vertex(body: bytes, *, count: bool = False) -> bytes:
+    """A Messages request for Vertex; every other field keeps its bytes. To be counted, it goes on naming its model.
+
+    Raises BadRequest for what is no object.
+    """
+    return _enveloped(body, VERTEX_VERSION, () if count else ("model",), ())
 
 
 def messages_on_bedrock(body: bytes, betas: Sequence[str] = ()) -> bytes:

@@ -117,8 +117,11 @@ def _receipt(fields: "_Receipt | _RawReply") -> Receipt:
     )
 
 
-def write_reply(reply: EmbeddingReply, encoding_format: Encoding = "float") -> bytes:
-    """The OpenAI list, in the encoding the client asked for. Unknown usage is written as 0 tokens."""
+def write_reply(reply: EmbeddingReply, encoding_format: Encoding = "float", *, id: str = "") -> bytes:
+    """The OpenAI list, in the encoding the client asked for. Unknown usage is written as 0 tokens.
+
+    `id`: Mistral's clients want one, OpenAI's have none.
+    """
     base64 = encoding_format == "base64"
     data = [
         {
@@ -130,7 +133,8 @@ def write_reply(reply: EmbeddingReply, encoding_format: Encoding = "float") -> b
     ]
     tokens = reply.usage.input if reply.usage is not None else 0
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return _ENCODER.encode({"object": "list", "data": data, "model": reply.model, "usage": usage})
+    body: dict[str, Any] = {"object": "list", "data": data, "model": reply.model, "usage": usage}
+    return _ENCODER.encode({"id": id, **body} if id else body)
 
 
 def read_usage(raw: Any) -> Usage | None:

@@ -24,7 +24,7 @@ METHODS = frozenset(
 _PATH = re.compile(
     r"/(?:v1|v1beta|v1beta1|v1alpha)"
     r"(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?"
-    r"/(?P<kind>models|tunedModels|endpoints)/(?P<model>[^?#]+):(?P<method>[A-Za-z]+)"
+    r"/(?:(?P<kind>models|tunedModels|endpoints)/)?(?P<model>[^?#]+):(?P<method>[A-Za-z]+)"
 )
 
 
@@ -53,7 +53,8 @@ def parse_path(path: str) -> Call | None:
         return None
     if not model.strip("/"):
         return None
-    return Call(model if found["kind"] == "models" else f"{found['kind']}/{model}", found["method"])
+    # `@ai-sdk/google` leaves `models/` out where a name holds a slash.
+    return Call(model if found["kind"] in ("models", None) else f"{found['kind']}/{model}", found["method"])
 
 
 def path(model: str, stream: bool) -> str:

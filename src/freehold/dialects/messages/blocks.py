@@ -82,8 +82,6 @@ def _text(part: Text, where: str, losses: Losses, answer: bool) -> dict[str, Any
             block["citations"] = written
         if len(written) < len(part.citations):
             losses.append(f"{where}.citations")
-    if part.signature is not None:
-        losses.append(f"{where}.thought_signature")
     return add_cache(block, part.cache)
 
 

@@ -210,8 +210,6 @@ class StreamWriter:
         citation = write_answered(event.citation) if event.citation is not None else None
         if event.citation is not None and citation is None:
             self._lose("content.citations")
-        if event.signature is not None:
-            self._lose("content.thought_signature")
         if not event.text and citation is None:
             return b""
         pieces = []

@@ -64,13 +64,13 @@ class StreamWriter(chat.StreamWriter):
 
     def write(self, event: Event) -> bytes:
         kind = type(event)
-        if kind is TextDelta and event.citation is event.signature is None:  # type: ignore[union-attr]
+        if kind is TextDelta and event.citation is None:  # type: ignore[union-attr]
             return super().write(event)
         writer = _WRITERS.get(kind)
         return super().write(event) if writer is None or self._ended else writer(self, event)
 
     def _text(self, event: TextDelta) -> bytes:
-        self._lose("citations" if event.citation is not None else "thought_signature")
+        self._lose("citations")
         return super().write(TextDelta(event.text, event.choice)) if event.text else b""
 
     def _refused(self, event: RefusalDelta) -> bytes:

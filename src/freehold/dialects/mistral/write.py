@@ -174,8 +174,6 @@ class _Rewriting:
             case Text():
                 if part.citations:
                     self._lose(f"{where}.citations")
-                if part.signature is not None:
-                    self._lose("thought_signature")
                 return Text(part.text)
             case Image():
                 return replace(part, cache=None)
@@ -210,8 +208,6 @@ class _Rewriting:
         return Opaque(CHAT, write_thinking(part.text, part.signature))
 
     def _call(self, call: ToolCall) -> ToolCall:
-        if call.signature is not None:
-            self._lose("thought_signature")
         arguments = call.arguments
         if call.custom:  # its tool came as a function with this one argument, see Tool.origin
             arguments = msgspec.json.encode({"input": arguments}).decode()

@@ -183,8 +183,6 @@ def write_message(parts: list[Part], losses: Losses) -> dict[str, Any]:
                 texts.append(part.text)
                 if part.citations:
                     lose(losses, "content.citations")
-                if part.signature is not None:
-                    lose(losses, "content.thought_signature")
             case Refusal():
                 texts.append(part.text)
             case Thinking():

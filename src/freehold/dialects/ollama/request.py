@@ -33,6 +33,7 @@ from freehold.dialects.conversation import (
 from freehold.dialects.media import sniff, split_data_url
 from freehold.dialects.ollama.settings import DIALECT, read_settings
 from freehold.dialects.tool_calls import generated_id
+from freehold.dialects.turns import Places
 from freehold.dialects.wire import check_dict, check_list, check_str, decode_request
 from freehold.errors import BadRequest
 
@@ -74,7 +75,9 @@ class _Calls:
 def _read_messages(conversation: Conversation, messages: list[Any]) -> None:
     calls = _Calls()
     results: Turn | None = None
+    places = Places(conversation)
     for index, raw in enumerate(messages):
+        places.note(index - 1)
         path = f"messages.{index}"
         message = {name: value for name, value in check_dict(raw, path).items() if value is not None}
         role = check_str(message.pop("role", None), f"{path}.role").lower()
@@ -97,6 +100,7 @@ def _read_messages(conversation: Conversation, messages: list[Any]) -> None:
                 conversation.system += parts
         else:
             conversation.turns.append(Turn("user", [Opaque(DIALECT, {"$message": raw})]))
+    places.close(len(messages) - 1)
 
 
 def _read_content(message: dict[str, Any], path: str) -> list[Part]:

@@ -132,8 +132,6 @@ class StreamWriter:
         if event.choice:
             lose(self.losses, "choices")
             return b""
-        if event.signature is not None:
-            lose(self.losses, "thought_signature")
         if event.citation is not None:
             lose(self.losses, "citations")
         return self._said(event.text)
@@ -183,8 +181,6 @@ class StreamWriter:
         return b""
 
     def _tool_started(self, event: ToolStarted) -> bytes:
-        if event.signature is not None and "__sig_" not in event.id:
-            lose(self.losses, "thought_signature")
         self._calls[event.index] = (event, [])
         return b""
 

@@ -182,11 +182,8 @@ class _Writer:
         return message
 
     def _text(self, part: Text | Refusal, where: str) -> str:
-        if isinstance(part, Text):
-            if part.citations:
-                lose(self.losses, f"{where}.citations")
-            if part.signature is not None:
-                lose(self.losses, f"{where}.thought_signature")
+        if isinstance(part, Text) and part.citations:
+            lose(self.losses, f"{where}.citations")
         return part.text
 
     def _image(self, part: Image, where: str, images: list[str]) -> None:

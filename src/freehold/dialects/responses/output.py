@@ -145,8 +145,6 @@ class Items:
         return content
 
     def _text(self, part: Text, logprobs: list[dict[str, Any]]) -> None:
-        if part.signature is not None:
-            lose(self._losses, "thought_signature")
         annotations = []
         for citation in part.citations or []:
             if (annotation := write_annotation(citation, len(part.text))) is not None:

@@ -28,6 +28,7 @@ from freehold.dialects.responses.content import read_content
 from freehold.dialects.responses.names import member_name
 from freehold.dialects.responses.reasoning import from_client, thoughts
 from freehold.dialects.responses.settings import read_settings
+from freehold.dialects.turns import Places
 from freehold.dialects.wire import check_dict, check_list, check_str, decode_request, refuse
 from freehold.errors import BadRequest
 
@@ -59,8 +60,11 @@ def read_request(body: bytes) -> Conversation:
         if not isinstance(items, list):
             refuse("input", "a string or an array of items", items)
         reader = _Items(conversation)
+        places = Places(conversation)
         for index, raw in enumerate(items):
             reader.read(raw, f"input.{index}")
+            places.note(index)
+        places.close(0)
     return conversation
 
 

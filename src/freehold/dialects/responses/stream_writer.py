@@ -6,7 +6,8 @@ are whole and something else begins. Usage is told in the last event, which wait
 send usage after the finish reason.
 
 Only the first choice is shown. A provider's failure inside its stream is `response.failed` with all there was; a stream
-that breaks ends with `error` as well. After either, and after the end, `response()` is the object the stream has described.
+that breaks ends with `error` as well. After either, and after the end, `response()` is the object the stream has
+described.
 """
 
 from typing import Any
@@ -252,8 +253,6 @@ class StreamWriter:
 
     def _text(self, event: TextDelta) -> bytes:
         annotation = None
-        if event.signature is not None:
-            lose(self.losses, "thought_signature")
         if not event.text and event.citation is None:
             return b""
         pieces = [self._open_message(event.item_id)]

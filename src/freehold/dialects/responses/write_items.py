@@ -134,8 +134,6 @@ class _Items:
             case Text() | Refusal() if self.role == "assistant":
                 self._say(part, path)
             case Text():
-                if part.signature is not None:
-                    report(self.losses, "thought_signature")
                 self.content.append(self._text(part))
             case Refusal():
                 self.content.append({"type": "input_text", "text": part.text})
@@ -164,8 +162,6 @@ class _Items:
         if isinstance(part, Refusal):
             self.content.append({"type": "refusal", "refusal": part.text})
             return
-        if part.signature is not None:
-            report(self.losses, "thought_signature")
         annotations = []
         for citation in part.citations or []:
             if (annotation := write_annotation(citation, len(part.text))) is not None:
@@ -271,8 +267,6 @@ class _Items:
     def _call(self, call: ToolCall) -> None:
         identity = provider_call_id(call.id) or f"call_{len(self.items)}"
         self.open.append(identity)
-        if call.signature is not None and not self.own:
-            report(self.losses, "thought_signature")
         if call.cache is not None:
             report(self.losses, "cache_control")
         namespace, name = self.names.members.get(call.name, (None, call.name))

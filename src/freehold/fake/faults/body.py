@@ -137,7 +137,7 @@ def no_done(draft: Draft) -> Steps:
     if draft.ask.operation == "generate":
         draft.parts = [re.sub(rb',"finishReason":"\w+"', b"", part) for part in draft.parts]
     else:
-        draft.parts.pop()
+        del draft.parts[-draft.speaker.closing :]
     return steps(draft)
 
 
@@ -171,7 +171,7 @@ def endless(draft: Draft) -> Steps:
     return repeat()
 
 
-@fault("sse")
+@fault("events")
 def error_event(draft: Draft) -> Steps:
     """An error event inside a 200 stream, after half of the events; nothing follows."""
     draft.parts = [*draft.parts[: draft.middle], draft.speaker.stream_error("Overloaded")]
@@ -188,7 +188,7 @@ def full_object_in_stream(draft: Draft) -> Steps:
     return steps(draft)
 
 
-@fault("sse")
+@fault("events")
 def duplicate_start(draft: Draft) -> Steps:
     """The first event is sent again after half of the events."""
     draft.parts.insert(draft.middle, draft.parts[0])
@@ -197,11 +197,11 @@ def duplicate_start(draft: Draft) -> Steps:
 
 @fault("any")
 def empty_choices(draft: Draft) -> Steps:
-    """No choice, candidate or content in a whole reply; in a stream an extra event without any (messages,
-    responses: no content at all)."""
+    """No choice, candidate or content in a whole reply; in a stream an extra event without any (no content at all
+    where events are of several types)."""
     if not draft.streamed:
         draft.parts = [_emptied(draft.body)]
-    elif draft.ask.operation in ("messages", "responses"):
+    elif draft.ask.operation not in ("chat", "mistral_chat", "completions", "generate"):
         del draft.parts[draft.first : draft.last]
     else:
         extra = draft.speaker.stream(draft.ask, structs.replace(draft.answer, pieces=[".", "."], calls=[])).parts[1]
@@ -254,6 +254,15 @@ def _anthropic(draft: Draft) -> bool:
 def _emptied(body: bytes) -> bytes:
     value: dict[str, Any] = msgspec.json.decode(body)
     for name in ("choices", "candidates", "content", "output"):
-        if name in value:
+        if isinstance(value.get(name), list):
             value[name] = []
+    message = value.get("message") or _inside(value.get("output")).get("message")
+    if isinstance(message, dict):
+        message["content"] = [] if isinstance(message.get("content"), list) else ""
+    if "response" in value:
+        value["response"] = ""
     return msgspec.json.encode(value)
+
+
+def _inside(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

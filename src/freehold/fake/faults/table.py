@@ -10,7 +10,7 @@ from freehold.errors import ConfigError
 from freehold.fake.ask import Ask
 from freehold.fake.wire import Draft, Step, Steps, chunked_head, chunks, length_head, spaced, steps
 
-Applies = Literal["any", "stream", "sse", "whole"]
+Applies = Literal["any", "stream", "events", "sse", "whole"]
 SOON = 0.01
 """Seconds that let written bytes leave before a reset, and keep two writes in two segments."""
 
@@ -52,6 +52,8 @@ def fits(found: Fault, ask: Ask) -> bool:
         return True
     if found.applies == "whole":
         return not ask.stream
+    if found.applies == "events":
+        return ask.stream and (ask.route.sse or ask.operation != "generate")
     return ask.stream and (found.applies == "stream" or ask.route.sse)
 
 

@@ -1,0 +1,143 @@
+"""Recorded requests on their way to their own provider: which can be sent again, and what may differ on arrival."""
+
+import json
+import re
+from functools import cache
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from recorded import HOSTS, dialect_of, rows
+
+from freehold.call.providers import rows as providers
+
+COMPATIBLE = "compatible"
+"""A provider without a row of its own: somebody's copy of OpenAI's chat."""
+
+
+PATHS = {
+    "chat": "/v1/chat/completions",
+    "mistral": "/mistral/v1/chat/completions",
+    "responses": "/v1/responses",
+    "messages": "/v1/messages",
+    "cohere": "/v2/chat",
+}
+"""Where clients of a dialect ask."""
+
+
+class Sent(NamedTuple):
+    """A request as it is sent to the gateway, and where it came from."""
+
+    number: int
+    name: str
+    provider: str
+    path: str
+    body: dict[str, Any]
+
+
+def unsent(row: dict[str, Any]) -> str | None:
+    """Why a recorded request cannot be sent again; None where it can."""
+    path, host = urlsplit(row["uri"]).path, row["host"]
+    if row["method"].upper() != "POST" or not isinstance(row["request"], dict):
+        return "it has no JSON body"
+    if "realtime" in path or "conversations" in path or "/files" in path or "fileSearchStores" in path:
+        return "the gateway has no such operation"
+    if path.endswith("/responses/compact"):
+        return "the gateway has no such operation"
+    if path.endswith("/responses/input_tokens"):
+        return "counted here: nobody is asked"
+    if host.startswith("bedrock-runtime"):
+        return "no client speaks Bedrock's dialects here"
+    if path.endswith("/v2/embed"):
+        return "no client speaks Cohere's embed here"
+    row_paths = providers()[HOSTS[host]].paths if HOSTS[host] in providers() else {}
+    if path.endswith("/responses") and "responses" not in row_paths:
+        return "its row in providers.toml has no Responses API"
+    return None
+
+
+def sent(number: int, row: dict[str, Any]) -> Sent:
+    split, body = urlsplit(row["uri"]), dict(row["request"])
+    name, provider = f"{number}-{row['source'].split('/')[-1].removesuffix('.yaml')}", HOSTS[row["host"]]
+    if "/models/" in split.path:
+        model, _, method = unquote(split.path.rpartition("/")[2]).partition(":")
+        query = "?alt=sse" if method.startswith("stream") else ""
+        return Sent(number, name, "gemini", f"/v1beta/models/gemini/{model}:{method}{query}", body)
+    dialect = dialect_of(row)
+    if dialect == "chat" and provider in ("gemini", "ollama", "zai"):
+        provider = COMPATIBLE
+    path = "/v1/" + split.path.rpartition("/v1/")[2] if "/v1/" in split.path else "/v1" + split.path
+    if dialect is not None:
+        path = PATHS["mistral" if provider == "mistral" else dialect]
+    return Sent(number, name, provider, path, {**body, "model": f"{provider}/{body['model']}"})
+
+
+@cache
+def requests() -> tuple[tuple[Sent, dict[str, Any]], ...]:
+    """Every request that can be sent again, with its row."""
+    return tuple((sent(number, row), row) for number, row in enumerate(rows()) if unsent(row) is None)
+
+
+def plain(body: dict[str, Any]) -> dict[str, Any]:
+    """A body without what may differ."""
+    return {name: value for name, value in body.items() if name not in ("model", "stream_options")}
+
+
+class Change(NamedTuple):
+    """A known difference: at this provider, lines of `differences` of this form, in so many requests at most."""
+
+    provider: str
+    form: str
+    most: int
+    reason: str
+
+
+CHANGES = (
+    Change("voyage", r"\.output_\w+ is missing: null", 3, "null is none"),
+    Change(
+        "gemini",
+        r"\.requests was added: .*|\.content is missing: .*",
+        1,
+        "one embedding is asked for as a batch of one",
+    ),
+    Change("openai", r'\.messages\.\d+\.role: "system" became "developer"', 1, "models that reason have developers"),
+    Change(
+        "openai", r"\.temperature is missing: .*", 1, "the model's profile refuses temperature, whatever the effort"
+    ),
+    Change(
+        "openrouter",
+        r"\.max_tokens was added: .*|\.max_completion_tokens is missing: .*",
+        5,
+        "the same limit under the name that every host of the dialect knows",
+    ),
+)
+REFUSED = {
+    "no_candidate": "the model cannot hear, so nobody is asked; the provider refused it too",
+    "previous_response_not_found": "it goes on from a response that nobody made here",
+}
+"""Requests that are refused before anybody is asked, by error code."""
+
+
+def explained(provider: str, lines: list[str]) -> list[Change] | None:
+    """The known changes that all these differences are; None where one is not known."""
+    found = []
+    for line in lines:
+        known = next((c for c in CHANGES if c.provider == provider and re.fullmatch(c.form, line, re.DOTALL)), None)
+        if known is None:
+            return None
+        found.append(known)
+    return found
+
+
+def differences(want: Any, got: Any, path: str = "") -> list[str]:
+    """Where two JSON values differ, in words."""
+    if isinstance(want, dict) and isinstance(got, dict):
+        found = [f"{path}.{name} was added: {json.dumps(got[name])[:80]}" for name in got.keys() - want.keys()]
+        found += [f"{path}.{name} is missing: {json.dumps(want[name])[:80]}" for name in want.keys() - got.keys()]
+        for name in want.keys() & got.keys():
+            found += differences(want[name], got[name], f"{path}.{name}")
+        return found
+    if isinstance(want, list) and isinstance(got, list) and len(want) == len(got):
+        return [
+            line for i, pair in enumerate(zip(want, got, strict=True)) for line in differences(*pair, f"{path}.{i}")
+        ]
+    return [] if want == got else [f"{path}: {json.dumps(want)[:80]} became {json.dumps(got)[:80]}"]
