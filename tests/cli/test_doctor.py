@@ -79,7 +79,12 @@ HOSTED = 'azure: {base_url: "https://acme.openai.azure.com"}'
         (PLACED, {"AWS_PROFILE": "lab"}, "AWS profile lab has no keys", "run: aws configure --profile lab"),
         ("vertex: {region: global}", {}, "no project for Google Vertex AI", "or project under providers.vertex"),
         (LOCATED, {}, "no Google credentials were found", "set GOOGLE_APPLICATION_CREDENTIALS"),
-        (LOCATED, {"GOOGLE_APPLICATION_CREDENTIALS": "gone.json"}, "gone.json cannot be read", "set GOOGLE_APPLICATION"),
+        (
+            LOCATED,
+            {"GOOGLE_APPLICATION_CREDENTIALS": "gone.json"},
+            "gone.json cannot be read",
+            "set GOOGLE_APPLICATION",
+        ),
         ("azure: {}", {}, "azure: no base_url for Azure OpenAI", "set AZURE_OPENAI_ENDPOINT"),
         (HOSTED, {}, "azure: no Azure credentials were found", "set AZURE_OPENAI_API_KEY, or AZURE_TENANT_ID"),
         (HOSTED, {"AZURE_TENANT_ID": "t"}, "azure: AZURE_CLIENT_ID is missing", "set AZURE_CLIENT_ID"),

@@ -123,8 +123,9 @@ def test_a_cloud_without_credentials_says_what_to_set(tmp_path: Path, monkeypatc
     monkeypatch.setenv("HOME", str(tmp_path))
     bedrock = "  bedrock: {region: eu-west-1, models: {eu.amazon.nova-micro-v1:0: {}}}\n"
     Path("freehold.yaml").write_text(CONFIG.replace("models:\n  both", f"{bedrock}models:\n  both"))
-    assert "no AWS credentials were found (set AWS_BEARER_TOKEN_BEDROCK" in (
-        listed()["bedrock/eu.amazon.nova-micro-v1:0"]["state"]
+    assert (
+        "no AWS credentials were found (set AWS_BEARER_TOKEN_BEDROCK"
+        in (listed()["bedrock/eu.amazon.nova-micro-v1:0"]["state"])
     )
     (told,) = [row for row in json.loads(models("--json").stdout)["unavailable"] if row["provider"] == "bedrock"]
     assert told["why"] == "no AWS credentials were found"

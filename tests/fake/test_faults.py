@@ -55,6 +55,12 @@ PATHS: list[tuple[str, dict[str, Any]]] = [
     ("/v1beta/models/m:streamGenerateContent", {"contents": []}),
     ("/v1beta/models/m:streamGenerateContent?alt=sse", {"contents": []}),
     ("/v1/embeddings", {"input": "hi"}),
+    ("/model/m/converse", {"messages": []}),
+    ("/model/m/converse-stream", {"messages": []}),
+    ("/v2/chat", {"messages": []}),
+    ("/mistral/v1/chat/completions", {"messages": []}),
+    ("/api/chat", {"messages": []}),
+    ("/api/generate", {"prompt": "hi"}),
 ]
 
 

@@ -21,10 +21,10 @@ from freehold.fake.faults import FAULTS
 FULL = len("Hello from the fake provider: nobody was billed for this.")
 OTHER_TEXT = {"invalid_utf8", "split_utf8", "long_line", "duplicate_start", "double_done", "empty_choices"}
 """Faults that change how much text a whole answer has."""
-ENDS = ("stop", "end_turn", "tool_calls", "tool_use", "max_tokens")
-PROVIDERS = ("openai", "anthropic", "gemini", "bedrock", "cohere", "mistral", "ollama")
+ENDS = ("stop", "end_turn", "tool_calls", "tool_use", "max_tokens", "length")
 PATHS = {"chat": "/v1/chat/completions", "messages": "/v1/messages"}
-PAIRS = [(client, provider) for client in PATHS for provider in PROVIDERS]
+PAIRS = [(client, provider) for client in PATHS for provider in ("openai", "anthropic", "gemini")]
+PAIRS += [("chat", "bedrock"), ("chat", "cohere"), ("messages", "mistral"), ("messages", "ollama")]
 CONFIG = """
 server: {{port: 0, drain_seconds: 5}}
 box: false

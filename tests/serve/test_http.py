@@ -187,6 +187,35 @@ async def test_an_answer_before_the_body_leaves_the_connection_usable() -> None:
     assert answer.endswith(b"\r\n\r\nok")
 
 
+async def test_an_answer_before_the_body_reaches_a_client_that_will_close() -> None:
+    """Closed at once, the connection would be reset under a client that is still sending."""
+    async with serving() as served:
+        head = b"POST /deaf HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 300000\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(head)
+        assert (await reader.readuntil(b"no")).startswith(b"HTTP/1.1 401 ")
+        writer.write(b"z" * 300_000)
+        await writer.drain()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert served.connections == set()
+        writer.close()
+
+
+async def test_a_silent_stream_is_kept_alive() -> None:
+    async with serving() as served:
+        _, writer = await asyncio.open_connection("127.0.0.1", served.port)
+        writer.write(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not served.seen or not served.seen[0].begun:
+            await asyncio.sleep(0.005)
+        served.seen[0].heartbeat = b": alive\n\n"
+        now = asyncio.get_running_loop().time()
+        sweep(served.connections, now)
+        assert served.seen[0].active
+        writer.close()
+        while served.connections:
+            await asyncio.sleep(0.005)
+
+
 async def test_a_body_over_the_limit_is_refused_by_its_length_and_by_its_size() -> None:
     async with serving() as served:
         announced = await served.talk(post("/", b"z" * 200_000)[:500])

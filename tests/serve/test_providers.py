@@ -279,9 +279,7 @@ def chat(world: World, model: str) -> None:
 HI = [{"role": "user", "content": "hi"}]
 HI_COHERE = [{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
 responses = passes("/v1/responses", {"input": "hi"}, lambda answer: answer.json["output"][0]["content"][0]["text"])
-messages = passes(
-    "/v1/messages", {"messages": HI, "max_tokens": 9}, lambda answer: answer.json["content"][0]["text"]
-)
+messages = passes("/v1/messages", {"messages": HI, "max_tokens": 9}, lambda answer: answer.json["content"][0]["text"])
 cohere = passes(
     "/v2/chat", {"messages": HI_COHERE, "stream": False}, lambda answer: answer.json["message"]["content"][0]["text"]
 )

@@ -1,4 +1,4 @@
-"""A fake provider in this process, on a thread of its own: a test sees the raw requests that came to it, keys included."""
+"""A fake provider on a thread of this process: a test sees the raw requests that came to it, keys included."""
 
 import asyncio
 import threading

@@ -17,7 +17,17 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import msgspec
 from msgspec import Struct, field
 
-from freehold.call.clouds import SIGNED, AuthKind, Signing, known_project, known_region, placed, unsigned, versioned, wanting
+from freehold.call.clouds import (
+    SIGNED,
+    AuthKind,
+    Signing,
+    known_project,
+    known_region,
+    placed,
+    unsigned,
+    versioned,
+    wanting,
+)
 from freehold.config import load as config_load
 from freehold.config.checks import wrong_url
 from freehold.config.schema import Config, DialectName, ModelFacts, Provider, Timeouts

@@ -71,8 +71,8 @@ class Target:
     ) -> None:
         """`guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
         of a 500 that the request was to blame after all; `auth` answers for each request; `rewrite` is a cloud's
-        envelope around a conversation, with `count=True` around one to be counted; `fetch` says how URLs are fetched for it if it takes bytes only, None: not at
-        all."""
+        envelope around a conversation, with `count=True` around one to be counted; `fetch` says how URLs
+        are fetched for it if it takes bytes only, None: not at all."""
         self.auth = auth
         self.rewrite = rewrite
         self.fetch = fetch

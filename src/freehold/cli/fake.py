@@ -9,8 +9,9 @@ _PATH = click.Path(path_type=Path)
 
 _HELP = """Run a provider that answers from a script.
 
-It speaks OpenAI (base URL .../v1), Anthropic and Gemini (base URL without a path) on one port, and keeps its own bill:
-GET /__fake__/served. Without a script it answers every request with a short text.
+It speaks OpenAI (base URL .../v1), Anthropic, Gemini, Bedrock, Cohere and Ollama (base URL without a path), Mistral,
+Voyage and Jina (.../mistral, .../voyage, .../jina), with the paths of Azure and Vertex too, on one port, and keeps its
+own bill: GET /__fake__/served. Without a script it answers every request with a short text.
 
 \b
 Ask for something else without a script, by header or by model name:
@@ -19,7 +20,7 @@ Ask for something else without a script, by header or by model name:
   x-fake: latency=50; first=20; event=5    milliseconds
   x-fake: events=65                        exactly 65 text events
   x-fake: text=hi%3B there; tool=NAME; thinking=...; refusal=...; finish=length; chunk=3; burst=1
-  fake-tools  fake-json  fake-thinking  fake-refusal  fake-echo  fake-length
+  fake-tools  fake-json  fake-thinking  fake-refusal  fake-echo  fake-length  fake-chunks
   fake-status-429  fake-fault-cut-mid-event  fake-events-65+event-5
 \b
 A script is YAML or JSON:
@@ -40,7 +41,7 @@ A script is YAML or JSON:
 @click.option("--replay", type=_PATH, help="Recorded exchanges to answer from (.jsonl or .jsonl.gz).")
 @click.option("--rechunk", type=int, metavar="SEED", help="Cut replayed streams at random byte boundaries.")
 @click.option("--served", type=_PATH, help="Append one JSON line for each accepted request.")
-@click.option("--key", help="Insist on this API key.")
+@click.option("--key", help="Insist on this API key, or access key of a signature.")
 @click.option("--latency", default=0.0, type=click.FloatRange(0), metavar="MS", help="Before every response.")
 @click.option("--jitter", default=0.0, type=click.FloatRange(0), metavar="MS", help="Up to so much more.")
 @click.option("--list-faults", is_flag=True, help="Print the faults and end.")

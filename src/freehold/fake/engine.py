@@ -45,6 +45,7 @@ GET_OPERATIONS = frozenset({"models", "model", "gemini_models", "gemini_model", 
 KEPT = 2048
 MOST_CHOICES = 128
 DEFAULT_STALL = 60.0
+_SHAPELESS = (msgspec.MsgspecError, UnicodeError, RecursionError, AttributeError, TypeError)
 _SIGNED = re.compile(rb"AWS4-HMAC-SHA256 Credential=([^/]+)/")
 _MESSAGES = {
     401: "Incorrect API key provided",
@@ -146,6 +147,9 @@ class Engine:
             return self._answered(ask)
         except FreeholdError as error:
             return self._refused(request, error)
+        except _SHAPELESS as error:
+            # Most of a body is only looked at where a reply depends on it, whatever shape it has.
+            return self._refused(request, BadRequest(f"the request cannot be read: {error}"))
 
     def wait(self, prepared: Prepared) -> float:
         """Returns the seconds before the first byte, jitter drawn."""

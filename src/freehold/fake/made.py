@@ -58,7 +58,10 @@ def _form(kind: str, body: bytes) -> dict[str, Any]:
         payload = part.get_payload(decode=True)
         content = payload if isinstance(payload, bytes) else b""
         file = part.get_filename()
-        value: Any = content.decode() if file is None else Upload(file, content)
+        try:
+            value: Any = content.decode() if file is None else Upload(file, content)
+        except UnicodeDecodeError:
+            raise BadRequest(f"the field {name} is not UTF-8", param=name) from None
         if name.endswith("[]"):
             fields.setdefault(name[:-2], []).append(value)
         elif name in fields:

@@ -27,6 +27,8 @@ MAX_PIPELINED = 32
 HEAD_SECONDS = 20.0
 BODY_SECONDS = 300.0
 IDLE_SECONDS = 75.0
+LINGER_SECONDS = 2.0
+"""How long a client may go on sending a body that nobody wants, on a connection that ends with the answer."""
 
 Application = Callable[[Exchange], Coroutine[Any, Any, None]]
 
@@ -155,7 +157,7 @@ class HttpConnection(asyncio.Protocol):
         exchange.complete = True
         exchange.wake()
         if exchange.answered and exchange is self.current:
-            self._next()
+            self._next() if exchange.keep_alive and not self.closing else self._close()
 
     # For exchanges
 
@@ -175,13 +177,16 @@ class HttpConnection(asyncio.Protocol):
             self._transport.write(data)
 
     def answered(self, exchange: Exchange) -> None:
-        """The answer is out; the next request may be worked on once this one has come in whole."""
-        if not exchange.keep_alive or self.closing:
-            self._close()
-        elif exchange.complete:
-            self._next()
+        """The answer is out; the next request may be worked on once this one has come in whole.
+
+        What still comes of it is taken in and dropped, even where the connection is to be closed: closed now, it would
+        be reset, and a client in the middle of a large body would see that instead of the answer.
+        """
+        last = not exchange.keep_alive or self.closing
+        if exchange.complete or not self._parsing:
+            self._close() if last else self._next()
         else:
-            self.late = self._loop.time() + BODY_SECONDS
+            self.late = self._loop.time() + (LINGER_SECONDS if last else BODY_SECONDS)
             self.resume_reading()
 
     def pause_reading(self) -> None:
@@ -208,6 +213,13 @@ class HttpConnection(asyncio.Protocol):
         """Whether the client has kept us waiting for too long."""
         exchange = self.current
         return now > self.late and (exchange is None or not exchange.complete)
+
+    def give_up(self) -> None:
+        """The client has kept us waiting for too long. An answer that is out already is not taken back by a reset."""
+        if self.current is not None and self.current.answered:
+            self._close()
+        else:
+            self.abort()
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -266,7 +278,9 @@ def _long_head() -> TooLarge:
 
 
 def sweep(connections: Iterable[HttpConnection], now: float) -> None:
-    """Ends the connections of clients that have kept us waiting for too long."""
+    """Ends the connections of clients that have kept us waiting for too long; keeps those alive that wait for us."""
     for connection in list(connections):
         if connection.expired(now):
-            connection.abort()
+            connection.give_up()
+        elif connection.current is not None and connection.current.begun:
+            connection.current.beat(now)

@@ -24,7 +24,7 @@ METHODS = frozenset(
 _PATH = re.compile(
     r"/(?:v1|v1beta|v1beta1|v1alpha)"
     r"(?:/projects/[^/]+/locations/[^/]+)?(?:/publishers/[^/]+)?"
-    r"/(?:(?P<kind>models|tunedModels|endpoints)/)?(?P<model>[^?#]+):(?P<method>[A-Za-z]+)"
+    r"/(?:(?P<kind>models|tunedModels|endpoints)/|(?!models/|tunedModels/|endpoints/))(?P<model>[^?#]+):(?P<method>[A-Za-z]+)"
 )
 
 
@@ -51,7 +51,7 @@ def parse_path(path: str) -> Call | None:
         model = unquote_to_bytes(found["model"]).decode()
     except UnicodeDecodeError:
         return None
-    if not model.strip("/"):
+    if not model.strip("/") or (found["kind"] is None and model in ("models/", "tunedModels/", "endpoints/")):
         return None
     # `@ai-sdk/google` leaves `models/` out where a name holds a slash.
     return Call(model if found["kind"] in ("models", None) else f"{found['kind']}/{model}", found["method"])

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
-from freehold.dialects.wire import decode_request, refuse
+from freehold.dialects.wire import decode_request, refuse_raw
 from freehold.errors import BadRequest
 
 _NOTHING = Raw(b"")
@@ -79,4 +79,4 @@ def _see_media(messages: bytes, result: Peek) -> None:
 def _refuse_messages(raw: bytes) -> None:
     if not raw:
         raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
-    refuse("messages", "an array", msgspec.json.decode(raw))
+    refuse_raw("messages", "an array", raw)
