@@ -97,9 +97,9 @@ class Keyring:
         scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
         bearer = value.strip() if scheme.lower() == b"bearer" else None
         for name in _KEY_HEADERS:
-            value = headers.get(name)
-            if value is not None and (bearer is None or self.knows(value.strip())):
-                return self.identify(value.strip())
+            sent = headers.get(name)
+            if sent is not None and (bearer is None or self.knows(sent.strip())):
+                return self.identify(sent.strip())
         if bearer is not None:
             return self.identify(bearer)
         raise Unauthorized(

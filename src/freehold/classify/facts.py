@@ -25,7 +25,7 @@ class Facts(Struct, gc=False):
     output_tokens: int
     stream: bool = False
     kind: str = "chat"
-    """What is asked for: chat, completions, embeddings, rerank, moderations, image_generation, speech, transcription."""
+    """chat, completions, embeddings, rerank, moderations, image_generation, speech or transcription."""
     difficulty: float | None = None
     """0 trivial to 1 hard; only estimated where a route depends on it."""
     signs: tuple[str, ...] = ()

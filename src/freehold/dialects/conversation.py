@@ -23,7 +23,7 @@ class Citation(Struct):
 
     `start`, `end`: characters of the text part it stands on (end exclusive), None where the provider cites the whole
     part. `quote` is the cited passage of the source. `source` is the index of the request's document, `file_id` or
-    `url` what it is called elsewhere. `raw` is the object as `dialect` wrote it, and goes back to that dialect as it is.
+    `url` what it is called elsewhere. `raw` is the object as `dialect` wrote it, and goes back there as it is.
     """
 
     url: str | None = None
