@@ -19,7 +19,7 @@ from freehold.dialects.chat.peek import Seen
 from freehold.dialects.chat.settings import read_settings
 from freehold.dialects.conversation import Conversation, Losses
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import MALFORMED, decode_request
+from freehold.dialects.wire import MALFORMED, decode_field, decode_request
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _OBJECTS = msgspec.json.Decoder(list[dict[str, Raw]])
@@ -179,7 +179,7 @@ def patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bo
         for name, default in SAMPLING_DEFAULTS.items():
             if (raw := fields.pop(name, None)) is not None:
                 changed = True
-                if raw != _NULL and _ANY.decode(raw) != default:
+                if raw != _NULL and decode_field(raw, name) != default:
                     report(losses, name)
     elif (raw := fields.get("temperature")) is not None and _above(raw, traits.temperature_max):
         fields["temperature"] = Raw(_ENCODER.encode(traits.temperature_max))
@@ -189,7 +189,7 @@ def patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bo
         for name in PENALTIES & fields.keys():
             changed = True
             raw = fields.pop(name)
-            if raw != _NULL and _ANY.decode(raw) != SAMPLING_DEFAULTS[name]:
+            if raw != _NULL and decode_field(raw, name) != SAMPLING_DEFAULTS[name]:
                 report(losses, name)
     if (raw := fields.get("stop")) is not None and raw != _NULL and not traits.stop_max:
         changed = True
@@ -197,7 +197,7 @@ def patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bo
         if raw != Raw(b"[]"):
             report(losses, "stop")
     elif raw is not None and bytes(raw)[:1] == b"[":
-        stops = _VALUES.decode(raw)
+        stops = decode_field(raw, "stop")
         if len(stops) > traits.stop_max:
             fields["stop"] = Raw(_ENCODER.encode(stops[: traits.stop_max]))
             report(losses, "stop")
@@ -206,7 +206,7 @@ def patch_sampling(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bo
 
 
 def _above(raw: Raw, limit: float) -> bool:
-    value = _ANY.decode(raw)
+    value = decode_field(raw, "temperature")
     return isinstance(value, int | float) and value > limit
 
 
@@ -228,7 +228,7 @@ def _patch_format(fields: dict[str, Raw], traits: Traits, losses: Losses) -> boo
     if raw is None or traits.json_schema == "native":
         return False
     conversation = Conversation(model="")
-    read_settings(conversation, {"response_format": _ANY.decode(raw)})
+    read_settings(conversation, {"response_format": decode_field(raw, "response_format")})
     output = conversation.output
     if output is None or output.kind == "text" or (output.kind == "json" and traits.json_schema != "prompt"):
         return False
@@ -251,7 +251,7 @@ def _patch_tools(fields: dict[str, Raw], traits: Traits, losses: Losses) -> bool
     """A choice that forces a call, and reasoning beside tools, where the model refuses them."""
     changed = False
     if not traits.force_tool and (raw := fields.get("tool_choice", _NULL)) != _NULL:
-        choice = _ANY.decode(raw)
+        choice = decode_field(raw, "tool_choice")
         mode = choice.get("allowed_tools") if isinstance(choice, dict) else choice
         mode = mode.get("mode") if isinstance(mode, dict) else mode
         if mode not in ("auto", "none"):
@@ -320,7 +320,7 @@ def _patch_ids(message: dict[str, Raw], traits: Traits) -> bool:
 
 
 def _patch_id(holder: dict[str, Raw], name: str, traits: Traits) -> bool:
-    if (raw := holder.get(name)) is None or not isinstance(old := _ANY.decode(raw), str):
+    if (raw := holder.get(name)) is None or not isinstance(old := decode_field(raw, name), str):
         return False
     if (new := write_tool_id(old, traits)) == old:
         return False

@@ -242,8 +242,11 @@ class StreamRelay:
 
 
 def _renumbered(data: bytes, choices: list[_Choice]) -> bytes:
-    """The event with the tool calls of `choices`, which have been numbered."""
-    fields = msgspec.json.decode(data)
+    """The event with the tool calls of `choices`, which have been numbered. Raises UpstreamBroken."""
+    try:
+        fields = msgspec.json.decode(data)
+    except MALFORMED:
+        raise UpstreamBroken("The provider's stream holds an event that is not JSON.") from None
     for raw, choice in zip(fields["choices"], choices, strict=True):
         if choice.delta is not None and choice.delta.tool_calls:
             raw["delta"]["tool_calls"] = choice.delta.tool_calls

@@ -19,7 +19,7 @@ from freehold.dialects.conversation import Losses
 from freehold.dialects.messages.blocks import signed_here
 from freehold.dialects.messages.citations import is_made_up
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import MALFORMED, check_str, decode_request
+from freehold.dialects.wire import MALFORMED, check_str, decode_field, decode_request
 
 _FIELDS = msgspec.json.Decoder(dict[str, Raw])
 _MESSAGES = msgspec.json.Decoder(list[dict[str, Raw]])
@@ -71,7 +71,7 @@ def _is_default(name: str, value: bytes) -> bool:
 
 def _free_choice(fields: dict[str, Raw], lost: Losses) -> bool:
     raw = fields.get("tool_choice")
-    choice = msgspec.json.decode(raw) if raw is not None else None
+    choice = decode_field(raw, "tool_choice") if raw is not None else None
     if not isinstance(choice, dict) or choice.get("type") not in ("any", "tool"):
         return False
     rest = {name: value for name, value in choice.items() if name not in ("type", "name")}
@@ -114,7 +114,7 @@ def _own(raw: Raw, unsigned: bool, index: int, lost: Losses) -> Raw | None:
     """The block without what is somebody else's; None for a thought that is."""
     if _FOREIGN.search(raw) is None:
         return raw
-    block: Any = msgspec.json.decode(raw)
+    block: Any = decode_field(raw, f"messages.{index}")
     if not isinstance(block, dict):
         return raw
     if block.get("type") == "thinking":
@@ -138,5 +138,5 @@ def _own(raw: Raw, unsigned: bool, index: int, lost: Losses) -> Raw | None:
 
 def _enabled(fields: dict[str, Raw]) -> bool:
     raw = fields.get("thinking")
-    thinking = msgspec.json.decode(raw) if raw is not None else None
+    thinking = decode_field(raw, "thinking") if raw is not None else None
     return isinstance(thinking, dict) and thinking.get("type") == "enabled"

@@ -133,7 +133,10 @@ class StreamRelay:
 
     def _complete(self, data: bytes, holder: str, usage: dict[str, Any]) -> None:
         """Puts `usage` into the event, at its top or in its `holder`."""
-        event = msgspec.json.decode(data)
+        try:
+            event = msgspec.json.decode(data)
+        except MALFORMED:
+            raise UpstreamBroken("The provider's stream holds an event that is not JSON.") from None
         inner = event[holder] if holder else event
         inner["usage"] = usage
         self._instead = sse(msgspec.json.encode(event), event["type"].encode())
