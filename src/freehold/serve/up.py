@@ -88,6 +88,10 @@ class Up:
 
     def run(self) -> int:
         """Runs until a signal says stop; returns the exit status."""
+        # Imported before the fork: once for all children, and their pages are shared.
+        import freehold.serve.steward
+        import freehold.serve.worker  # noqa: F401
+
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         forget(run_dir())
         (run_dir() / "engines.json").unlink(missing_ok=True)
@@ -105,7 +109,7 @@ class Up:
         watcher = Watcher(self._source.original, os.environ) if self._source.original else None
         announced = False
         while True:
-            received = signal.sigtimedwait(_SIGNALS, 0.2 if not announced else 1.0)
+            received = signal.sigtimedwait(_SIGNALS, 1.0 if announced else 0.02)
             number = received.si_signo if received else 0
             if number in (signal.SIGTERM, signal.SIGINT):
                 return self._stop()
