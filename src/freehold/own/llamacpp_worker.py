@@ -25,6 +25,8 @@ from freehold.own.llamacpp import WorkerMessage
 
 ERRORS = 1
 POLL = 0.05
+QUIET_POLLS = 4
+"""A request that is worked on no more may still have its last bytes on their way to the client."""
 _PR_SET_PDEATHSIG = 1
 _BUSY = re.compile(r"^llamacpp:requests_(?:processing|deferred) ([0-9.]+)", re.MULTILINE)
 
@@ -48,7 +50,9 @@ def main() -> int:
     _say(answer, {"url": server.listening_address})
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     deadline = time.monotonic() + message.drain
-    while time.monotonic() < deadline and busy(server):
+    quiet = 0
+    while time.monotonic() < deadline and quiet < QUIET_POLLS:
+        quiet = 0 if busy(server) else quiet + 1
         if signal.sigtimedwait({signal.SIGINT}, POLL):
             break
     sys.stderr.flush()
