@@ -170,9 +170,11 @@ async def _attempt(
         else:
             await _whole(answer, prepared, connection)
     except BaseException as error:
+        # A server may close a kept connection at any time: that says nothing of its health.
+        stale = connection is not None and connection.used > 1 and not connection.headers
         if connection is not None:
             connection.finish()
-        _settle_failure(error, answer, breaker, recorder, loop.time(), prepared.spent)
+        _settle_failure(error, answer, breaker, recorder, loop.time(), prepared.spent, stale)
         raise
     breaker.succeed()
     return answer
@@ -259,7 +261,13 @@ def _refusal(prepared: Prepared, target: Target, connection: Connection, body: b
 
 
 def _settle_failure(
-    error: BaseException, answer: Answer, breaker: Breaker, recorder: Recorder, now: float, spent: Usage | None
+    error: BaseException,
+    answer: Answer,
+    breaker: Breaker,
+    recorder: Recorder,
+    now: float,
+    spent: Usage | None,
+    stale: bool,
 ) -> None:
     """Books a failed attempt, and tells the breaker whether it was the deployment's fault."""
     relay = answer.relay
@@ -268,6 +276,8 @@ def _settle_failure(
         code = error.code
         gone = error.fault == "caller" and not isinstance(error, BadRequest)
         blame = error.fault in ("provider", "engine") and not isinstance(error, UpstreamRefused | UpstreamLimited)
+        if stale and isinstance(error, UpstreamBroken):
+            blame = False
     else:
         code, gone, blame = "internal_error", isinstance(error, asyncio.CancelledError), False
     if blame:
