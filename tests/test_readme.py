@@ -29,8 +29,8 @@ def test_the_commands_shown_exist() -> None:
     verbs = set(re.findall(r"^(?:\.venv/bin/)?freehold (\w+)", "\n".join(blocks()), re.M))
     assert verbs
     assert verbs <= set(VERBS)
-    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.M))
-    assert set(re.findall(r"^make (\w+)", "\n".join(blocks()), re.M)) <= targets
+    targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.M))
+    assert set(re.findall(r"^make ([\w-]+)", "\n".join(blocks()), re.M)) <= targets
 
 
 def test_the_files_linked_exist() -> None:
