@@ -117,6 +117,7 @@ def engines(site: Site) -> list[Finding]:
     findings = [
         Finding("engines", "ok", f"own/{spec.name}: {spec.path.name}, {spec.path.stat().st_size / (1 << 20):,.1f} MiB")
         for spec in specs
+        if spec.path is not None
     ]
     if site.gateway is not None:
         states = Published(run_dir() / "engines.json", Engines).value

@@ -32,8 +32,21 @@ _FRAMING = {"host", "connection", "content-length", "transfer-encoding", "te", "
 
 
 def own_name(owned: Owned) -> str:
-    """Returns the NAME of `own/NAME`: the one given, else the file's stem."""
-    return owned.name or PurePath(owned.path).stem
+    """Returns the NAME of `own/NAME`: the one given, else that of the file, folder or repository; empty without any."""
+    if owned.name or (owned.path is None and owned.pull is None):
+        return owned.name or ""
+    if owned.path is not None:
+        path = PurePath(owned.path)
+        return path.stem if path.suffix == ".gguf" else path.name
+    return pulled_name(owned.pull or "")
+
+
+def pulled_name(reference: str) -> str:
+    """Returns the name a pulled model gets: `ORG/NAME@REVISION:QUANTISATION`, `ollama:NAME:TAG`, a URL or a folder."""
+    if "://" in reference:
+        return PurePath(urlsplit(reference).path).stem
+    name = reference.removeprefix("ollama:").rstrip("/").rpartition("/")[2]
+    return re.split("[@:]", name)[0].removesuffix(".gguf")
 
 
 def check(config: Config, problems: Problems, providers: Collection[str] | None, *, partial: bool = False) -> None:

@@ -105,13 +105,58 @@ class Provider(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Bedrock: a profile of ~/.aws, where it is not the one of AWS_PROFILE."""
 
 
-class Owned(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """One owned model: a GGUF file on disk. Served as `own/NAME`; NAME defaults to the file's stem."""
+class OwnedAdapter(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """LoRA weights on an owned model, asked for as `own/NAME`."""
 
+    name: Name
+    """NAME in `own/NAME`."""
     path: str
-    """The GGUF file."""
+    """A LoRA in GGUF for llama.cpp, a folder as `peft` writes it for other engines."""
+    scale: float = 1.0
+    """How strongly it is applied."""
+
+
+class Canary(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """A share of an owned model's requests goes to another version, until that has shown what it is worth."""
+
+    version: str
+    """The version that is tried, such as `v4`."""
+    percent: Annotated[float, Meta(gt=0, le=100)] = 5.0
+    """Of requests, chosen at random, that it gets."""
+    requests: Positive = 200
+    """Its requests after which it is judged."""
+    errors: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    """Most that its share of failed requests may be above the present version's."""
+    slower: Annotated[float, Meta(gt=0)] = 1.5
+    """Most that its median time may be, in multiples of the present version's."""
+    promote: bool = True
+    """Whether it takes over by itself when it passes. One that fails is always taken back."""
+
+
+EngineName = Literal[
+    "llamacpp", "llama-server", "transformers", "vllm", "sglang", "trtllm", "ollama", "lmstudio", "mlx", "command"
+]
+
+
+class Owned(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """One owned model, served as `own/NAME`: a file or folder on disk, or weights that were pulled.
+
+    A pulled model needs no entry here; one changes how it is run.
+    """
+
+    path: str | None = None
+    """A GGUF file or a folder with safetensors. This or `pull`, or `name` alone for a model of the store."""
+    pull: str | None = None
+    """Where the weights come from, as `freehold pull` takes it: `ORG/NAME[@REVISION][:QUANTISATION]`, a URL,
+    `ollama:NAME[:TAG]` or a folder. `freehold up` pulls what is not there yet."""
     name: Name | None = None
-    """NAME in `own/NAME`; the file's name without `.gguf` where it is not given."""
+    """NAME in `own/NAME`; the name of the file or repository where it is not given."""
+    version: str | None = None
+    """The version of the weights to serve, such as `v3`; the current one where it is not given."""
+    quantisation: str | None = None
+    """Which of the artefacts of the weights to serve, such as `Q4_K_M`."""
+    engine: EngineName | None = None
+    """What runs it; llama.cpp where it is not given."""
     context: Positive | None = None
     """Tokens of context for each request; the model's own where it is not given."""
     parallel: Annotated[int, Meta(ge=1, le=256)] = 4
@@ -120,8 +165,50 @@ class Owned(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """CPU threads; the engine chooses where it is not given."""
     gpu_layers: Annotated[int, Meta(ge=0)] = 0
     """Layers to put on the GPU."""
+    load: Literal["start", "demand", "pinned"] | None = None
+    """When it is loaded: with the gateway, when the first request comes, or with the gateway and never unloaded to make
+    room. `start` for what is configured, `demand` for what was only pulled."""
+    idle: Seconds | None = None
+    """Seconds without a request after which it is unloaded; never where it is not given."""
+    sleep: Annotated[int, Meta(ge=1, le=2)] | None = None
+    """Put to sleep instead of unloaded, where the engine can: 1 keeps the weights in RAM, 2 drops them."""
+    memory: str | None = None
+    """Its need, such as `12GiB`, where the estimate is wrong."""
+    adapters: list[OwnedAdapter] = field(default_factory=list)
+    """LoRA weights on it, each a model of its own."""
+    projector: str | None = None
+    """A vision model's projector: a GGUF file."""
+    canary: Canary | None = None
+    """Another version that gets a share of the requests."""
+    args: list[str] = field(default_factory=list)
+    """Added to the engine's command line."""
+    command: list[str] = field(default_factory=list)
+    """Engine `command`: the whole command line, with ${PORT}, ${MODEL}, ${NAME} and ${API_KEY} to be filled in."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Environment variables for the engine, which sees none of ours but harmless ones."""
+    url: str | None = None
+    """Engines `ollama` and `lmstudio`: where the server runs that loads the model."""
+    model: str | None = None
+    """What the engine calls the model, where that is not NAME."""
+    remote_code: bool = False
+    """True: Python code inside the repository may be run by the engine. Read it first: it can do all you can do."""
     facts: ModelFacts | None = None
     """What `auto` should know of it."""
+
+
+class Engines(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """How owned models share this machine."""
+
+    memory: str | None = None
+    """RAM for all engines together, such as `20GiB`; what the machine has free where it is not given."""
+    gpu_memory: str | None = None
+    """Memory of each GPU for all engines together; what the GPU has free where it is not given."""
+    queue: Seconds = 60.0
+    """How long a request waits for its model to be loaded before it goes elsewhere or is answered 503."""
+    waiting: Positive = 500
+    """Requests that may wait for one model; more are answered 503 at once."""
+    stall: Seconds = 30.0
+    """An engine that works on requests and sends no byte for this long is tested, and replaced if it fails."""
 
 
 class Auto(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -169,7 +256,9 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     providers: dict[Name, Provider] = field(default_factory=dict)
     """Rented providers and model servers, by name. The name is the first part of `provider/model`."""
     own: list[Owned] = field(default_factory=list)
-    """Models on disk that the gateway runs itself."""
+    """Models that the gateway runs itself."""
+    engines: Engines = field(default_factory=Engines)
+    """How owned models share this machine."""
     models: dict[Name, list[Name] | Auto] = field(default_factory=dict)
     """An alias: deployments in order of preference; or `auto` with its rules."""
     keys: list[Key] = field(default_factory=list)

@@ -80,7 +80,7 @@ def _entries(config: Config, folder: Path) -> Iterator[tuple[str, str, Owned, Pa
     for index, owned in enumerate(config.own):
         key = f"own[{index}].path"
         try:
-            file = folder / Path(owned.path).expanduser()
+            file = folder / Path(owned.path or "").expanduser()
         except RuntimeError as error:
             raise ConfigError(f"{owned.path}: {error}", key=key, hint="write the whole path") from error
         yield key, own_name(owned), owned, file.absolute()

@@ -5,12 +5,14 @@ of engine; it starts nothing itself. The steward drives the life that all engine
 
     ABSENT ──> STARTING ──> WARMING ──> READY ──> DRAINING ──> STOPPED
                   │            │          │
+                  │            │          ├──> SLEEPING ──> WARMING
                   └────────────┴──────────┴──> FAILED ──> STARTING (after a pause)
 
 STARTING   the process runs, weights load
 WARMING    it listens; a one-token answer must come before anybody else may ask
 READY      it has answered
 DRAINING   no new requests; those running may end
+SLEEPING   the process lives, its memory is given back; waking is faster than loading
 FAILED     it ended or never came up; `error` says why and whether it will be tried again
 
 `TRANSITIONS` is this picture as a table.
@@ -32,6 +34,7 @@ class State(StrEnum):
     WARMING = "warming"
     READY = "ready"
     DRAINING = "draining"
+    SLEEPING = "sleeping"
     STOPPED = "stopped"
     FAILED = "failed"
 
@@ -40,23 +43,40 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.ABSENT: frozenset({State.STARTING, State.STOPPED}),
     State.STARTING: frozenset({State.WARMING, State.FAILED, State.DRAINING}),
     State.WARMING: frozenset({State.READY, State.FAILED, State.DRAINING}),
-    State.READY: frozenset({State.DRAINING, State.FAILED}),
+    State.READY: frozenset({State.DRAINING, State.SLEEPING, State.FAILED}),
+    State.SLEEPING: frozenset({State.WARMING, State.DRAINING, State.FAILED}),
     State.DRAINING: frozenset({State.STOPPED}),
     State.FAILED: frozenset({State.STARTING, State.STOPPED}),
     State.STOPPED: frozenset({State.STARTING}),
 }
 
 
-class EngineSpec(Struct, frozen=True):
-    """One engine that should run, served as `own/NAME`. Two equal specs mean: nothing to do.
-
-    `context` is tokens per request; `parallel` requests are decoded together, each with its own context. `threads`
-    None lets the adapter choose. `port` 0 lets the operating system choose. `stamp` is (size, mtime in ns) of the file,
-    so that a file replaced under the same name is a changed spec.
-    """
+class Lora(Struct, frozen=True):
+    """LoRA weights on a base model, asked for as `own/NAME`. `path` is what the engine takes: a GGUF file for llama.cpp,
+    a folder as peft writes it elsewhere."""
 
     name: str
     path: Path
+    scale: float = 1.0
+
+
+class EngineSpec(Struct, frozen=True):
+    """One engine that should run, served as `own/NAME`. Two equal specs mean: nothing to do.
+
+    `path` is a GGUF file or a folder of safetensors; None for an engine that has its model already (`url`).
+    `context` is tokens per request; `parallel` requests are decoded together, each with its own context. `threads`
+    None lets the adapter choose. `port` 0 lets the operating system choose. `stamp` is (size, mtime in ns) of the file,
+    so that a file replaced under the same name is a changed spec.
+
+    `load`: when it is loaded: "start" with the gateway, "demand" when the first request comes, "pinned" with the gateway
+    and never evicted. `idle` is the number of seconds without a request after which it is unloaded, or put to sleep
+    where `sleep` is a level (1: weights to RAM, 2: weights dropped); None: never. `memory` is the need in bytes where
+    the owner declares it. `args` are added to the engine's command line; `command` is the whole of it for the
+    `command` engine, with ${PORT}, ${MODEL}, ${NAME} and ${API_KEY} filled in.
+    """
+
+    name: str
+    path: Path | None
     context: int
     parallel: int = 4
     threads: int | None = None
@@ -64,6 +84,18 @@ class EngineSpec(Struct, frozen=True):
     port: int = 0
     stamp: tuple[int, int] = (0, 0)
     engine: str = "llamacpp"
+    load: str = "start"
+    idle: float | None = None
+    sleep: int | None = None
+    memory: int | None = None
+    projector: Path | None = None
+    adapters: tuple[Lora, ...] = ()
+    args: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    url: str | None = None
+    model: str | None = None
+    """What the engine calls the model, where that is not `name`."""
 
 
 class LaunchPlan(Struct, frozen=True):

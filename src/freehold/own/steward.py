@@ -344,6 +344,7 @@ class Steward:
         found = adapter.probe()
         if isinstance(found, Missing):
             raise EngineError(found.reason, code="engine_missing", hint=found.hint, retry="no")
+        assert spec.path is not None
         model = await asyncio.to_thread(read_header, spec.path)
         plan = adapter.plan(spec, model, secrets.token_urlsafe(32))
         if not spec.gpu_layers:
