@@ -1,6 +1,7 @@
 """Shared fixtures: a fake provider and a gateway in front of it, started once for all tests that only ask."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import hypothesis
@@ -10,6 +11,9 @@ from running import Running, gateway_for, started
 # No property is judged by its speed; CI looks at the same examples each time, everybody else at new ones.
 hypothesis.settings.register_profile("freehold", deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.load_profile("freehold")
+
+# A shell that starts the tests in the background lets children ignore Ctrl-C, which some tests send.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -42,7 +42,7 @@ def test_the_json_schema_is_one_and_accepts_the_promised_fragment() -> None:
     [
         "server: {prt: 1}",
         "server: {port: 99999}",
-        "own: [{name: x}]",
+        "own: [{nmae: x}]",
         "models: {a: {among: []}}",
         "providers: {openai: {dialect: chta}}",
         "keys: [{key: fh-0123456789abcdef}]",

@@ -8,16 +8,14 @@ import hashlib
 import re
 from collections.abc import Collection
 from datetime import datetime
-from pathlib import PurePath
 from urllib.parse import urlsplit
 
+from freehold.config.checks_own import BOX, check_own, own_name
 from freehold.config.problems import KeyPath, Problems, did_you_mean
-from freehold.config.schema import Auto, Config, Key, Owned, Provider
+from freehold.config.schema import Auto, Config, Key, Provider
 from freehold.errors import redact
 
 OWN = "own"
-BOX = "banking77"
-"""The model in the box is addressed as own/banking77."""
 AUTO = "auto"
 """Always a model name, configured or not."""
 MIN_KEY = 16
@@ -27,39 +25,28 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE = re.compile(r"[\x21-\x7e]+")
 _HASH = re.compile(r"(?:sha256:)?[0-9a-fA-F]{64}")
 _HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
-_OWN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+-]*")
 _FRAMING = {"host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "trailer", "keep-alive"}
 
 
-def own_name(owned: Owned) -> str:
-    """Returns the NAME of `own/NAME`: the one given, else that of the file, folder or repository; empty without any."""
-    if owned.name or (owned.path is None and owned.pull is None):
-        return owned.name or ""
-    if owned.path is not None:
-        path = PurePath(owned.path)
-        return path.stem if path.suffix == ".gguf" else path.name
-    return pulled_name(owned.pull or "")
-
-
-def pulled_name(reference: str) -> str:
-    """Returns the name a pulled model gets: `ORG/NAME@REVISION:QUANTISATION`, `ollama:NAME:TAG`, a URL or a folder."""
-    if "://" in reference:
-        return PurePath(urlsplit(reference).path).stem
-    name = reference.removeprefix("ollama:").rstrip("/").rpartition("/")[2]
-    return re.split("[@:]", name)[0].removesuffix(".gguf")
-
-
-def check(config: Config, problems: Problems, providers: Collection[str] | None, *, partial: bool = False) -> None:
-    """Notes every broken rule. `providers`: the built-in providers' names; None leaves out what needs them."""
+def check(
+    config: Config,
+    problems: Problems,
+    providers: Collection[str] | None,
+    pulled: Collection[str] = (),
+    *,
+    partial: bool = False,
+) -> None:
+    """Notes every broken rule. `providers`: the built-in providers' names; None leaves out what needs them. `pulled`:
+    owned models of the store, which need no entry."""
     if not _HOST.fullmatch(config.server.host):
         problems.add(("server", "host"), "expected an IP address or a host name")
     for name, provider in config.providers.items():
         _check_provider(name, provider, problems, providers)
-    _check_own(config, problems)
+    check_own(config, problems)
     _check_keys(config.keys, problems)
     _check_aliases(config, problems, providers)
     if not partial and providers is not None:
-        _check_targets(config, problems, {*providers, *config.providers})
+        _check_targets(config, problems, {*providers, *config.providers}, pulled)
 
 
 def _check_provider(name: str, provider: Provider, problems: Problems, providers: Collection[str] | None) -> None:
@@ -98,19 +85,6 @@ def wrong_url(url: str) -> tuple[str, str | None] | None:
     if parts.query or parts.fragment or "?" in url or "#" in url:
         return "a base URL has no ? or # part", "leave it off; extra headers go under headers"
     return None
-
-
-def _check_own(config: Config, problems: Problems) -> None:
-    seen = {BOX: "the model in the box; give another name, or set box: false"} if config.box else {}
-    for index, owned in enumerate(config.own):
-        path: KeyPath = ("own", index, "name" if owned.name else "path")
-        name = own_name(owned)
-        if not _OWN_NAME.fullmatch(name):
-            problems.add(path, "the file's name does not make a model's name", "give it a name: ...")
-        elif name in seen:
-            problems.add(path, f"own/{name} is taken", f"it is {seen[name]}")
-        else:
-            seen[name] = f"entry {index + 1} of own"
 
 
 def _check_keys(keys: list[Key], problems: Problems) -> None:
@@ -205,8 +179,9 @@ def _cycles(config: Config) -> list[list[str]]:
     return found
 
 
-def _check_targets(config: Config, problems: Problems, providers: set[str]) -> None:
-    own = {own_name(owned) for owned in config.own} | ({BOX} if config.box else set())
+def _check_targets(config: Config, problems: Problems, providers: set[str], pulled: Collection[str]) -> None:
+    own = {own_name(owned) for owned in config.own} | ({BOX} if config.box else set()) | set(pulled)
+    own |= {adapter.name for owned in config.own for adapter in owned.adapters}
     for alias, value in config.models.items():
         for index, target in enumerate(targets(value)):
             if wrong := _wrong_target(target, config, providers, own):
@@ -228,7 +203,8 @@ def _wrong_target(name: str, config: Config, providers: set[str], own: set[str])
         return f"no alias {shown} in models", did_you_mean(name, everything) or "a deployment is provider/model"
     if provider == OWN:
         hint = did_you_mean(model, own) or "its owned models are " + (", ".join(sorted(own)) or "none")
-        return (f"no owned model {redact(model, 80)}", hint) if model not in own else None
+        known = model in own or model.partition("@")[0] in own
+        return None if known else (f"no owned model {redact(model, 80)}", hint)
     if provider not in providers:
         return f"no provider {redact(provider, 60)}", did_you_mean(provider, providers) or "add it under providers"
     return None if model else (f"{shown} names no model", "write provider/model")

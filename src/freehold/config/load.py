@@ -38,8 +38,20 @@ def find(path: Path | None, env: Mapping[str, str] | None = None) -> Path | None
     """Returns the file to read: `path` if given, else ./freehold.yaml, else the one in FREEHOLD_HOME, else None."""
     if path is not None:
         return path
-    home = Path((os.environ if env is None else env).get("FREEHOLD_HOME") or "~/.freehold").expanduser()
-    return next((found for found in (Path(FILE_NAME), home / FILE_NAME) if found.is_file()), None)
+    beside = _home(os.environ if env is None else env) / FILE_NAME
+    return next((found for found in (Path(FILE_NAME), beside) if found.is_file()), None)
+
+
+def _home(env: Mapping[str, str]) -> Path:
+    return Path(env.get("FREEHOLD_HOME") or "~/.freehold").expanduser()
+
+
+def _pulled(env: Mapping[str, str]) -> list[str]:
+    """Returns the names of the store's models (own/weights/store.py): a folder each."""
+    try:
+        return [found.name for found in (_home(env) / "models" / "records").iterdir()]
+    except OSError:
+        return []
 
 
 def load(path: Path | None, env: Mapping[str, str], *, providers: Collection[str] | None = None) -> Loaded:
@@ -50,7 +62,7 @@ def load(path: Path | None, env: Mapping[str, str], *, providers: Collection[str
     """
     if path is None:
         return Loaded(Config(), None, version_of(Config()), Sources())
-    return loads(_read(path), env, file=str(path), providers=providers, path=path)
+    return loads(_read(path), env, file=str(path), providers=providers, path=path, pulled=_pulled(env))
 
 
 def loads(
@@ -60,8 +72,9 @@ def loads(
     file: str = FILE_NAME,
     providers: Collection[str] | None = None,
     path: Path | None = None,
+    pulled: Collection[str] = (),
 ) -> Loaded:
-    """Like `load`, from bytes; `file` is the name used in errors."""
+    """Like `load`, from bytes; `file` is the name used in errors, `pulled` are the owned models of the store."""
     problems = Problems(Sources(file))
     value = tree.parse(data, file, env, problems)
     value = _typed_variables(_without_empty(value), problems.sources)
@@ -78,7 +91,7 @@ def loads(
             config = Config()
         if not problems.errors:
             problems.add((), "does not fit the schema", "freehold config schema prints it")
-    checks.check(config, problems, providers, partial=partial or bool(problems.errors))
+    checks.check(config, problems, providers, pulled, partial=partial or bool(problems.errors))
     problems.done()
     return Loaded(config, path, version_of(config), problems.sources)
 

@@ -24,7 +24,8 @@ from typing import Any, Final, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from freehold.config.checks import OWN, own_name
+from freehold.config.checks import OWN
+from freehold.config.checks_own import own_name
 from freehold.config.schema import Config, ModelFacts
 
 NANO: Final = 10**9

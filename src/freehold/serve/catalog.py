@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from freehold.call import models
 from freehold.call.profiles.speaks import dialect_of
 from freehold.call.providers import Endpoint
-from freehold.config.checks import own_name
+from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
 from freehold.config.schema import ModelFacts
 from freehold.decide import Catalog, Deployment
