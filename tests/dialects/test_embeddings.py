@@ -48,7 +48,9 @@ def test_the_other_fields():
     )
     unknown = {"input_type": "query", "truncate": True}
     names = {"task": "input_type", "truncate": "truncate"}
-    assert request == EmbeddingRequest("m", ["hello"], 8, "base64", "u", "query", unknown, truncate="end", names=names)
+    assert request == EmbeddingRequest(
+        "m", ["hello"], 8, "base64", "u", "query", unknown, truncate="end", nulls=("other",), names=names
+    )
     assert json.loads(embeddings.write_request(request)) == {
         "model": "m",
         "input": ["hello"],

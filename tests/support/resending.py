@@ -1,7 +1,6 @@
-"""Recorded requests on their way to their own provider: which can be sent again, and what may differ on arrival."""
+"""Recorded requests on their way to their own provider: which can be sent again, and why others cannot."""
 
 import json
-import re
 from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -82,50 +81,11 @@ def plain(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in ("model", "stream_options")}
 
 
-class Change(NamedTuple):
-    """A known difference: at this provider, lines of `differences` of this form, in so many requests at most."""
-
-    provider: str
-    form: str
-    most: int
-    reason: str
-
-
-CHANGES = (
-    Change("voyage", r"\.output_\w+ is missing: null", 3, "null is none"),
-    Change(
-        "gemini",
-        r"\.requests was added: .*|\.content is missing: .*",
-        1,
-        "one embedding is asked for as a batch of one",
-    ),
-    Change("openai", r'\.messages\.\d+\.role: "system" became "developer"', 1, "models that reason have developers"),
-    Change(
-        "openai", r"\.temperature is missing: .*", 1, "the model's profile refuses temperature, whatever the effort"
-    ),
-    Change(
-        "openrouter",
-        r"\.max_tokens was added: .*|\.max_completion_tokens is missing: .*",
-        5,
-        "the same limit under the name that every host of the dialect knows",
-    ),
-)
 REFUSED = {
     "no_candidate": "the model cannot hear, so nobody is asked; the provider refused it too",
     "previous_response_not_found": "it goes on from a response that nobody made here",
 }
 """Requests that are refused before anybody is asked, by error code."""
-
-
-def explained(provider: str, lines: list[str]) -> list[Change] | None:
-    """The known changes that all these differences are; None where one is not known."""
-    found = []
-    for line in lines:
-        known = next((c for c in CHANGES if c.provider == provider and re.fullmatch(c.form, line, re.DOTALL)), None)
-        if known is None:
-            return None
-        found.append(known)
-    return found
 
 
 def differences(want: Any, got: Any, path: str = "") -> list[str]:

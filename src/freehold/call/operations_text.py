@@ -63,6 +63,10 @@ def _write_ollama(model: str, request: EmbeddingRequest, losses: Losses) -> byte
     return ollama_embed.write_request(msgspec.structs.replace(request, model=model), losses)
 
 
+def _gemini_path(request: EmbeddingRequest) -> str:
+    return "embed_content" if request.single else "embeddings"
+
+
 def _voyage_path(request: EmbeddingRequest) -> str:
     return "multimodal_embeddings" if embeddings.has_images(request) else "embeddings"
 
@@ -70,7 +74,11 @@ def _voyage_path(request: EmbeddingRequest) -> str:
 EMBED: Mapping[str, EmbedForm] = {
     "chat": EmbedForm(_write_openai, embeddings.read_reply, _limit("chat")),
     "gemini": EmbedForm(
-        embeddings.write_gemini_request, embeddings.read_gemini_reply, _limit("gemini"), gemini.read_error
+        embeddings.write_gemini_request,
+        embeddings.read_gemini_reply,
+        _limit("gemini"),
+        gemini.read_error,
+        operation=_gemini_path,
     ),
     "cohere": EmbedForm(embeddings.write_cohere_request, embeddings.read_cohere_reply, _limit("cohere")),
     "voyage": EmbedForm(

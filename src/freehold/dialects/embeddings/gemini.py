@@ -30,7 +30,8 @@ _PROMPTED = "gemini-embedding-2"
 
 
 def write_gemini_request(model: str, request: EmbeddingRequest, losses: Losses) -> bytes:
-    """The body of `models/{model}:batchEmbedContents`, for at most `GEMINI_BATCH` inputs (see `split_request`).
+    """The body of `models/{model}:batchEmbedContents`, for at most `GEMINI_BATCH` inputs (see `split_request`); of
+    `:embedContent` where the client asked by it (`request.single`).
 
     Raises LossRefused for token ids, and for images that are not at hand.
     """
@@ -50,6 +51,8 @@ def write_gemini_request(model: str, request: EmbeddingRequest, losses: Losses) 
     if prompt is None and name == f"models/{_PROMPTED}":
         lost(request, losses, "task")
     lost(request, losses, "user", "dtype", "truncate", "normalize")
+    if request.single:
+        return _ENCODER.encode({"content": requests[0]["content"], **shared, **request.unknown})
     lost_unknown(request, losses)
     return _ENCODER.encode({"requests": requests})
 

@@ -16,6 +16,7 @@ from freehold.dialects.embeddings.types import Content, EmbeddingRequest, lost, 
 from freehold.errors import LossRefused
 
 _ENCODER = msgspec.json.Encoder()
+_VOYAGE_WORDS = ("input_type", "truncation", "output_dimension", "output_dtype", "encoding_format")
 _JINA_OWN = ("late_chunking", "return_multivector", "prompt_name", "bypass_validation")
 
 
@@ -52,6 +53,7 @@ def write_voyage_request(model: str, request: EmbeddingRequest, losses: Losses) 
             lost(request, losses, "truncate")
     if request.encoding_format == "base64" and request.dtype == "float":
         body[encoding] = "base64"
+    body.update(dict.fromkeys(name for name in request.nulls if name in _VOYAGE_WORDS and name not in body))
     if request.normalize is False:  # Voyage's vectors always have length 1
         lost(request, losses, "normalize")
     lost(request, losses, "user", "title")

@@ -72,6 +72,7 @@ def read_request(body: bytes) -> EmbeddingRequest:
     if (user := fields.pop("user", None)) is not None:
         request.user = check_str(user, "user")
     request.unknown = {name: value for name, value in fields.items() if value is not None}
+    request.nulls = tuple(name for name, value in fields.items() if value is None)
     _read_others(request)
     return request
 

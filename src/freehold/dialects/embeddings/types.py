@@ -54,6 +54,10 @@ class EmbeddingRequest(Struct):
     normalize: bool | None = None
     title: str | None = None
     """Gemini's, of a document."""
+    single: bool = False
+    """Asked for by Gemini's method for one content (`:embedContent`), and so passed on to Gemini itself."""
+    nulls: tuple[str, ...] = ()
+    """Fields that the client sent as null: the same as absent, but kept for a provider whose words they are."""
     names: dict[str, str] = field(default_factory=dict)
     """Canonical field -> the client's word for it, where it is another."""
 

@@ -65,6 +65,7 @@ def _read(fields: dict[str, Any], model: str, method: str) -> EmbeddingRequest:
     request = EmbeddingRequest(model=model, inputs=[], names=dict(_NAMES))
     if method != BATCH:
         request.inputs = [_read_one(fields, "", request)]
+        request.single = True
         return request
     given = fields.pop("requests", None)
     if not isinstance(given, list) or not given:
