@@ -165,11 +165,22 @@ def test_a_citation_of_a_file_and_one_without_a_name() -> None:
     body = json.loads(chat.write_reply(Reply("i", "m", [Choice(parts)]), losses))
     assert body["choices"][0]["message"]["annotations"] == [
         {
-            "type": "file_citation",
-            "file_citation": {"start_index": 0, "end_index": 2, "file_id": "f", "filename": "T", "quote": "q"},
+            "type": "url_citation",
+            "url_citation": {
+                "start_index": 0,
+                "end_index": 2,
+                "url": "file:f",
+                "title": "T",
+                "file_id": "f",
+                "content": "q",
+            },
         }
     ]
     assert losses == ["citations"]
+    [text] = chat.read_reply(json.dumps(body).encode()).choices[0].parts
+    assert isinstance(text, Text)
+    [citation] = text.citations or []
+    assert (citation.url, citation.file_id, citation.title, citation.quote) == (None, "f", "T", "q")
 
 
 # Streams

@@ -217,7 +217,7 @@ def test_citations_stand_on_the_text_they_cite() -> None:
     assert json.loads(cohere.write_reply(reply, losses))["message"] == message
     assert losses == []
     annotations = json.loads(chat.write_reply(reply, losses))["choices"][0]["message"]["annotations"]
-    assert [annotation["type"] for annotation in annotations] == ["url_citation", "file_citation"]
+    assert [annotation["type"] for annotation in annotations] == ["url_citation", "url_citation"]
 
 
 def test_citations_of_others_become_documents() -> None:

@@ -114,7 +114,7 @@ def test_they_come_back_to_their_own_dialect_unchanged() -> None:
 def test_chat_sees_those_with_a_name() -> None:
     losses: list[str] = []
     message = json.loads(chat.write_reply(messages.read_reply(answer(*ALL)), losses))["choices"][0]["message"]
-    assert [one["type"] for one in message["annotations"]] == ["file_citation", "url_citation", "url_citation"]
+    assert [one["type"] for one in message["annotations"]] == ["url_citation", "url_citation", "url_citation"]
     assert [one[one["type"]]["end_index"] for one in message["annotations"]] == [2, 2, 2]
     assert losses == ["citations"]
 

@@ -1,10 +1,10 @@
 """Citations in chat messages: `annotations`, and the lists of sources that search hosts put beside the choices.
 
     {"type": "url_citation", "url_citation": {"start_index", "end_index", "url", "title"}}
-    {"type": "file_citation", "file_citation": {"file_id", "filename", ...}}
 
-https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat. The first is all that OpenAI documents here; the
-second is its other APIs' in the same form. OpenRouter adds the cited passage as `content`; some hosts leave out the
+https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat. That is all that OpenAI documents here, and all
+that its SDK's types know: a cited file has the URL `file:ID`, with its id as `file_id` beside it. Some hosts send
+`file_citation` in the form of OpenAI's other APIs, which is read too. OpenRouter adds the cited passage as `content`; some hosts leave out the
 inner object. Indexes count characters of the message's text, the end is exclusive. Perplexity and xAI list sources
 without places: `search_results` [{title, url}] or `citations` [url], beside the choices.
 """
@@ -13,6 +13,8 @@ from typing import Any
 
 from freehold.dialects.chat.content import DIALECT
 from freehold.dialects.conversation import Citation, Part, Text
+
+FILE = "file:"
 
 
 def read_annotation(raw: Any, offset: int = 0) -> Citation | None:
@@ -23,6 +25,8 @@ def read_annotation(raw: Any, offset: int = 0) -> Citation | None:
     given = raw.get(kind)
     inner = given if isinstance(given, dict) else raw
     url, file_id = _text(inner.get("url")), _text(inner.get("file_id"))
+    if file_id is not None and url == FILE + file_id:
+        url = None
     if not url and not file_id:
         return None
     start: Any = inner.get("start_index")
@@ -100,12 +104,11 @@ def write_annotation(citation: Citation, offset: int, length: int) -> dict[str, 
             inner["content"] = citation.quote
         return {"type": "url_citation", "url_citation": inner}
     if citation.file_id:
-        inner = {**place, "file_id": citation.file_id}
-        if citation.title:
-            inner["filename"] = citation.title
+        name = FILE + citation.file_id
+        inner = {**place, "url": name, "title": citation.title or name, "file_id": citation.file_id}
         if citation.quote:
-            inner["quote"] = citation.quote
-        return {"type": "file_citation", "file_citation": inner}
+            inner["content"] = citation.quote
+        return {"type": "url_citation", "url_citation": inner}
     return None
 
 

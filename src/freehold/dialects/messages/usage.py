@@ -110,8 +110,7 @@ def write_usage(usage: Usage | None, service_tier: str | None = None) -> dict[st
         "output_tokens": usage.output,
         "output_tokens_details": {"thinking_tokens": usage.reasoning},
     }
-    if service_tier in ("standard", "priority", "batch"):
-        wire["service_tier"] = service_tier
+    wire["service_tier"] = service_tier if service_tier in ("standard", "priority", "batch") else None
     return wire
 
 
