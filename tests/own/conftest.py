@@ -11,7 +11,7 @@ import pytest
 
 from freehold.own.engine import EngineSpec
 from freehold.own.gguf import read_header
-from freehold.own.llamacpp import LlamaCpp
+from freehold.own.engines.llamacpp import LlamaCpp
 
 TEMPLATE = (
     "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>{% endfor %}"
@@ -92,6 +92,25 @@ def make_gguf(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def tiny(make_gguf: Callable[..., Path]) -> Path:
     return make_gguf("tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_repo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """`tiny_repo("qwen3", dtype="bfloat16")`: a tiny model as a Hugging Face folder, made once per session. Do not write
+    into it."""
+    pytest.importorskip("torch", reason="torch is not installed: pip install 'freehold[reference]'")
+    pytest.importorskip("transformers", reason="transformers is not installed: pip install 'freehold[reference]'")
+    import tiny_models
+
+    made: dict[str, Path] = {}
+
+    def repo(family: str, **options: Any) -> Path:
+        key = json.dumps([family, options], sort_keys=True)
+        if key not in made:
+            made[key] = tiny_models.make(family, tmp_path_factory.mktemp(family) / family, **options)
+        return made[key]
+
+    return repo
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The header reader: right about sound files, and unshaken by all others."""
 
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from freehold.errors import EngineError
-from freehold.own.gguf import MAX_STRINGS, read_header
+from freehold.own.gguf import MAX_STRINGS, MAX_TEXT, read_header
 
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
 
@@ -26,6 +27,7 @@ def header(*pairs: bytes, tensors: tuple[bytes, ...] = (), version: int = 3, mag
     return magic + U32.pack(version) + U64.pack(len(tensors)) + U64.pack(len(pairs)) + b"".join(pairs + tensors)
 
 
+ALIGNMENT = text("general.alignment")
 ARCHITECTURE = pair("general.architecture", "llama")
 
 
@@ -87,7 +89,8 @@ HUGE = U64.pack(2**63 - 1)
         (b"GGUF" + U32.pack(3) + U64.pack(0) + HUGE + bytes(8), "metadata pairs"),
         (header(HUGE + b"key"), "a key claims a length"),
         (header(text("k") + U32.pack(99) + bytes(9)), "unknown type 99"),
-        (header(text("k") + U32.pack(9) + U32.pack(9) + U64.pack(1) + bytes(99)), "array of the unknown type 9"),
+        (header(text("k") + U32.pack(9) + U32.pack(9) + U64.pack(1) + bytes(99)), "array of arrays"),
+        (header(text("k") + U32.pack(9) + U32.pack(13) + U64.pack(1) + bytes(99)), "array of the unknown type 13"),
         (header(text("k") + U32.pack(9) + U32.pack(4) + HUGE), "elements"),
         (header(text("k") + U32.pack(9) + U32.pack(8) + HUGE), "strings"),
         (header(text("k") + U32.pack(9) + U32.pack(8) + U64.pack(MAX_STRINGS + 1) + bytes(99)), "strings"),
@@ -101,8 +104,28 @@ HUGE = U64.pack(2**63 - 1)
         (header(ARCHITECTURE, tensors=(tensor(sizes=(33,), kind=8),)), "not a multiple of 32"),
         (header(ARCHITECTURE, tensors=(tensor(offset=7),)), "not aligned"),
         (header(ARCHITECTURE, tensors=(tensor(), tensor())) + bytes(500), "stands twice"),
-        (header(ARCHITECTURE, tensors=(tensor(offset=2**40),)), "cut short"),
-        (header(ARCHITECTURE, text("general.alignment") + U32.pack(4) + U32.pack(3)), "alignment"),
+        (header(ARCHITECTURE, tensors=(tensor(offset=2**40),)), "expected at 0"),
+        (header(ARCHITECTURE, tensors=(tensor(),)), "cut short"),
+        (header(ARCHITECTURE, tensors=(tensor("a"), tensor("b", offset=96))) + bytes(500), "expected at 128"),
+        (header(ARCHITECTURE, tensors=(tensor("a"), tensor("b", offset=160))) + bytes(500), "expected at 128"),
+        (header(ARCHITECTURE, tensors=(tensor("a", kind=99), tensor("b"))) + bytes(500), "expected at 32"),
+        (header(ARCHITECTURE, tensors=(tensor(""),)) + bytes(500), "cannot be a tensor's name"),
+        (header(ARCHITECTURE, tensors=(tensor("a\0b"),)) + bytes(500), "cannot be a tensor's name"),
+        (header(ARCHITECTURE, tensors=(tensor("w" * 64),)) + bytes(500), "claims a length of 64"),
+        (header(ARCHITECTURE, tensors=(tensor(sizes=(32, 0)),)) + bytes(500), "0 elements"),
+        (header(ARCHITECTURE, tensors=(tensor(sizes=(4, 8), kind=8),)) + bytes(500), "rows of 4"),
+        (header(ARCHITECTURE, tensors=(tensor(kind=31),)) + bytes(500), "the type 31"),
+        (header(ARCHITECTURE, tensors=(tensor(kind=2**31),)) + bytes(500), "the type 2147483648"),
+        (header(ARCHITECTURE, ALIGNMENT + U32.pack(4) + U32.pack(3)), "alignment"),
+        (header(ARCHITECTURE, ALIGNMENT + U32.pack(4) + U32.pack(0)), "alignment"),
+        (header(ARCHITECTURE, ALIGNMENT + U32.pack(4) + U32.pack(24)), "alignment"),
+        (header(ARCHITECTURE, ALIGNMENT + U32.pack(10) + U64.pack(32)), "not a 32-bit number"),
+        (header(ARCHITECTURE, pair("general.alignment", "32")), "not a 32-bit number"),
+        (header(pair("", "x")), "a key is empty"),
+        (header(text("k") + U32.pack(7) + b"\x02"), "neither true nor false"),
+        (header(pair("general.architecture", "../x")), "general.architecture is '../x'"),
+        (header(pair("general.architecture", "\x1b[2J")), "general.architecture is '\\x1b[2J'"),
+        (header(*(pair(f"k{n}", "x" * MAX_TEXT) for n in range(9))), "metadata is longer than 32 MiB"),
     ],
 )  # fmt: skip
 def test_unsound_files_are_refused_with_the_reason(data: bytes, said: str, tmp_path: Path) -> None:
@@ -113,6 +136,40 @@ def test_unsound_files_are_refused_with_the_reason(data: bytes, said: str, tmp_p
     assert said in caught.value.message
     assert caught.value.message.startswith("bad.gguf: ")
     assert (caught.value.code, caught.value.retry) == ("bad_weights", "no")
+
+
+def test_what_is_not_a_plain_file_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    for path in (tmp_path / "pipe.gguf", tmp_path):
+        with pytest.raises(EngineError, match="not even a plain file"):
+            read_header(path)
+
+
+def test_an_error_names_what_the_caller_calls_the_file(tmp_path: Path) -> None:
+    (tmp_path / "0123abcd").write_bytes(b"GGUF")
+    with pytest.raises(EngineError, match=r"^model-Q4_0.gguf: "):
+        read_header(tmp_path / "0123abcd", "model-Q4_0.gguf")
+
+
+def test_long_arrays_are_stepped_over_and_short_ones_kept(tmp_path: Path) -> None:
+    long, short = 300_000, 3
+    numbers = b"".join(
+        text(key) + U32.pack(9) + U32.pack(4) + U64.pack(count) + U32.pack(7) * count
+        for key, count in (("long", long), ("short", short))
+    )
+    words = text("words") + U32.pack(9) + U32.pack(8) + U64.pack(long) + text("word") * long
+    file = tmp_path / "arrays.gguf"
+    file.write_bytes(b"GGUF" + U32.pack(3) + U64.pack(0) + U64.pack(4) + numbers + words + ARCHITECTURE)
+    model = read_header(file)
+    assert model.metadata["short"] == [7, 7, 7]
+    assert "long" not in model.metadata
+    assert model.architecture == "llama"
+
+
+def test_a_type_newer_than_ours_is_not_an_error(tmp_path: Path) -> None:
+    file = tmp_path / "new.gguf"
+    file.write_bytes(header(ARCHITECTURE, tensors=(tensor("a", kind=99), tensor("b", offset=4096))) + bytes(9000))
+    assert read_header(file).tensors == 2
 
 
 def test_metadata_of_a_wrong_type_counts_as_absent(tmp_path: Path) -> None:

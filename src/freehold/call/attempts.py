@@ -9,6 +9,10 @@ A streamed answer is committed to when its first content arrives. What came befo
 back until then, so that a stream that dies at once can still fail over; at most `PRELUDE` seconds, so that a model
 which is only slow is not mistaken for a dead one.
 
+An owned engine may not be loaded. Then the attempt waits at its gate (serve/engines.py) before anything is sent or
+written down. An engine that dies or is taken out of service while nothing of its answer has been seen is not the
+request's fault: it is sent again, to the next deployment or to the engine's next life, up to `REPLAYS` times.
+
 Every attempt leaves an intent before its first byte goes out and a settlement when it is over; `Recorder` does both.
 """
 
@@ -20,19 +24,21 @@ from typing import Protocol
 from freehold.call.breaker import Breaker
 from freehold.call.inline import FETCHED
 from freehold.call.operation import Operation, Prepared, Relay
-from freehold.call.target import Target
-from freehold.call.transport import Connection, Flight
+from freehold.call.target import EngineGate, Target
+from freehold.call.transport import Connection, Flight, Hold
 from freehold.dialects.conversation import Losses, Usage
 from freehold.dialects.receipt import Receipt
 from freehold.errors import (
     BadRequest,
     CallerError,
+    EngineError,
     FreeholdError,
     LossRefused,
     NoCandidate,
     UpstreamBroken,
     UpstreamLimited,
     UpstreamRefused,
+    UpstreamUnreachable,
 )
 
 PRELUDE = 2.0
@@ -40,6 +46,11 @@ MAX_PAUSE = 20.0
 """Seconds. A provider that asks for more is not waited for: the client gets the error and its Retry-After at once."""
 MAX_ERROR_BODY = 256 * 1024
 MAX_ANSWER = 256 * 1024 * 1024
+REPLAYS = 3
+"""Whatever `retries` says: an engine is ours, and so is its death. But a request that kills engines is not sent for
+ever."""
+REPLAY_PAUSE = 0.1
+"""Seconds until a request is sent again: by then it is known whether the engine has died."""
 
 
 class Recorder(Protocol):
@@ -86,7 +97,10 @@ async def call(
         for target in waiting:
             attempts += 1
             try:
-                return await _attempt(target, operation, flight, recorder, attempts, end)
+                gate = target.engine
+                if gate is None:
+                    return await _attempt(target, operation, flight, recorder, attempts, end)
+                return await _at_engine(target, gate, operation, flight, recorder, attempts, end)
             except NoCandidate as resting:
                 # The breaker has just opened: the failures that opened it say more.
                 last = last or resting
@@ -100,7 +114,8 @@ async def call(
             if last.retry == "same" or isinstance(last, UpstreamBroken):
                 again.append((target, last))
         repeats = attempts - len(targets)
-        if last is not None and (repeats >= retries or not again):
+        allowed = max(retries, REPLAYS) if again and isinstance(again[0][1], EngineError) else retries
+        if last is not None and (repeats >= allowed or not again):
             raise last
         target, cause = again.pop(0)
         await _pause(flight, cause, repeats, end)
@@ -110,7 +125,7 @@ async def call(
 async def _pause(flight: Flight, failure: FreeholdError, repeats: int, end: float) -> None:
     """Waits before a repeat. Raises `failure` itself when the pause would be too long to be worth it."""
     loop = asyncio.get_running_loop()
-    seconds = failure.retry_after
+    seconds = REPLAY_PAUSE if isinstance(failure, EngineError) else failure.retry_after
     if seconds is None:
         seconds = min(8.0, 0.5 * 2**repeats) * (0.5 + random.random() / 2)  # noqa: S311  jitter, not a secret
     if seconds > MAX_PAUSE or loop.time() + seconds >= end:
@@ -128,19 +143,56 @@ def _over(pause: "asyncio.Future[None]") -> None:
         pause.set_result(None)
 
 
+async def _at_engine(
+    target: Target, gate: EngineGate, operation: Operation, flight: Flight, recorder: Recorder, number: int, end: float
+) -> Answer:
+    """An attempt at an owned engine. Whether it succeeds or fails, the flight holds no more than one place."""
+    life = gate.enter(flight)
+    if life is None:
+        # A request that no engine could answer is told so at once and waits for nothing.
+        _guarded(target, operation.prepare(target))
+        life = await gate.wait(flight, end)
+    target.follow(life)
+    try:
+        return await _attempt(target, operation, flight, recorder, number, end)
+    except BaseException as error:
+        flight.let_go()
+        if isinstance(error, UpstreamBroken | UpstreamUnreachable):
+            raise engine_died(life, error) from error
+        raise
+
+
+def engine_died(life: Hold, error: FreeholdError) -> EngineError:
+    """The connection to an owned engine broke: the engine has died, or was taken out of service."""
+    wedged = life.reason.startswith("wedged")
+    return EngineError(
+        "the engine stopped working and was taken out of service"
+        if wedged
+        else f"the engine ended while it worked on this: {error.message}",
+        code="engine_wedged" if wedged else "engine_died",
+        retry="same",
+        hint="send the request again",
+        retry_after=1.0,
+    )
+
+
+def _guarded(target: Target, prepared: Prepared) -> Prepared:
+    if target.guard is not None:
+        for body in (prepared.body, *prepared.more):
+            target.guard(body)
+    return prepared
+
+
 async def _attempt(
     target: Target, operation: Operation, flight: Flight, recorder: Recorder, number: int, end: float
 ) -> Answer:
     loop = asyncio.get_running_loop()
-    breaker = target.breaker
+    breaker, pool = target.breaker, target.pool
     peek = operation.peek
     if (peek.images or peek.documents) and target.dialect in FETCHED:
         await _ready(target, operation, flight, end)
-    prepared = operation.prepare(target)
-    if target.guard is not None:
-        for body in (prepared.body, *prepared.more):
-            target.guard(body)
-    now = loop.time()
+    prepared = _guarded(target, operation.prepare(target))
+    now = flight.sent = loop.time()
     if breaker.tripped and breaker.blocks(now):
         raise NoCandidate(f"{target.name} is resting after repeated failures", retry="other")
     call_id = recorder.begin(target, number)
@@ -151,9 +203,9 @@ async def _attempt(
     try:
         deadline = now + target.timeouts.first_byte
         flight.deadline = deadline if deadline < end else end
-        connection = target.pool.idle(now) or await target.pool.acquire(flight)
+        connection = pool.idle(now) or await pool.acquire(flight)
         head = b"%bx-client-request-id: %b\r\n" % (prepared.head, call_id.encode())
-        body = prepared.body
+        body = prepared.body if not target.added else target.filled(prepared.body)
         _send(connection, flight, head if target.auth is None else await target.signed(head, body, flight), body)
         for body in prepared.more:
             answered = await connection.read(MAX_ANSWER)
@@ -163,7 +215,8 @@ async def _attempt(
                 prepared.heard(connection.fields())
             prepared.keep(answered)
             connection.finish()
-            connection = target.pool.idle(loop.time()) or await target.pool.acquire(flight)
+            connection = pool.idle(loop.time()) or await pool.acquire(flight)
+            body = body if not target.added else target.filled(body)
             _send(connection, flight, await target.signed(head, body, flight), body)
         if operation.peek.stream:
             await _open_stream(answer, prepared, connection, flight, end)
@@ -278,6 +331,8 @@ def _settle_failure(
         blame = error.fault in ("provider", "engine") and not isinstance(error, UpstreamRefused | UpstreamLimited)
         if stale and isinstance(error, UpstreamBroken):
             blame = False
+        if answer.target.engine is not None and answer.status < 500:
+            blame = False  # whether it still works is for the steward to judge
     else:
         code, gone, blame = "internal_error", isinstance(error, asyncio.CancelledError), False
     if blame:

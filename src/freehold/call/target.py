@@ -5,14 +5,16 @@ Built once per configuration; a call adds only its body and id.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
+
+import msgspec
 
 from freehold.call.auth.base import Auth
 from freehold.call.breaker import Breaker
 from freehold.call.fetch_url import UrlLimits
-from freehold.call.transport import Flight, Pool, request_head
+from freehold.call.transport import Flight, Hold, Pool, request_head
 from freehold.config.schema import Timeouts
 from freehold.decide.catalog import Deployment
 from freehold.dialects.traits import Traits
@@ -33,18 +35,46 @@ class Address(NamedTuple):
     """Whether each model there is spoken to in its own dialect only."""
 
 
+class EngineLife(Hold, Protocol):
+    """One life of an owned engine: where it is now, and what requests for each name it serves must hold."""
+
+    @property
+    def address(self) -> Address: ...
+
+    @property
+    def fields(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+
+class EngineGate(Protocol):
+    """The way to an owned engine, which may be closed for a while."""
+
+    @property
+    def hopeless(self) -> str | None:
+        """Why it is pointless to wait while it is closed; None where it is open or may open."""
+
+    def enter(self, flight: Flight) -> EngineLife | None:
+        """Lets a request through if it need not wait; it leaves with `flight.let_go`."""
+
+    async def wait(self, flight: Flight, end: float) -> EngineLife:
+        """Waits for a turn until `end`, loop time in seconds. Raises EngineError."""
+
+
 class Target:
     """Everything an attempt needs to know of a deployment."""
 
     __slots__ = (
         "_address",
+        "_fields",
         "_heads",
+        "_life",
         "_safe",
+        "added",
         "auth",
         "breaker",
         "callers_fault",
         "deployment",
         "dialect",
+        "engine",
         "fetch",
         "guard",
         "model",
@@ -68,11 +98,18 @@ class Target:
         auth: Auth | None = None,
         rewrite: Callable[..., bytes] | None = None,
         fetch: UrlLimits | None = None,
+        engine: EngineGate | None = None,
     ) -> None:
         """`guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
         of a 500 that the request was to blame after all; `auth` answers for each request; `rewrite` is a cloud's
         envelope around a conversation, with `count=True` around one to be counted; `fetch` says how URLs
-        are fetched for it if it takes bytes only, None: not at all."""
+        are fetched for it if it takes bytes only, None: not at all. `engine` is the gate of an owned engine, whose
+        address is only known while it is loaded: see `follow`."""
+        self.engine = engine
+        self.added = b""
+        """Members that each request's JSON object must hold besides its own."""
+        self._life: EngineLife | None = None
+        self._fields: Mapping[str, Any] | None = None
         self.auth = auth
         self.rewrite = rewrite
         self.fetch = fetch
@@ -92,6 +129,28 @@ class Target:
         # Amazon's signature wants a model's id as one segment; others take names with slashes as they are.
         self._safe = "" if deployment.dialect == "converse" else "/:@-._~"
         self._heads: dict[tuple[str, bool], bytes] = {}
+
+    def follow(self, life: EngineLife) -> None:
+        """From now on requests go to this life of the engine, which has an address and a key of its own."""
+        if life is self._life and life.fields is self._fields:
+            return
+        if life is not self._life:
+            self.breaker.succeed()  # what was held against the one before is no fault of this one
+        self._life, self._fields = life, life.fields
+        self._address = life.address
+        self.pool = life.address.pool
+        self._heads = {}
+        fields = dict(life.fields.get(self.deployment.model, {}))
+        self.model = str(fields.pop("model", self.deployment.model))
+        self.added = msgspec.json.encode(fields)[1:-1] if fields else b""
+
+    def filled(self, body: bytes) -> bytes:
+        """`body`, a JSON object, with what this engine must be told besides. The last of two members counts."""
+        end = body.rstrip()
+        if not self.added or not end.endswith(b"}"):
+            return body
+        comma = b"" if end[:-1].rstrip().endswith(b"{") else b","
+        return b"%b%b%b}" % (end[:-1], comma, self.added)
 
     def speaks(self, client: str) -> bool:
         """Whether a client's bytes may pass through: same dialect, and the endpoint has that path."""

@@ -102,7 +102,7 @@ def engines(site: Site) -> list[Finding]:
     """The embedded engine, the model files, and the engines of a running gateway."""
     from freehold.own.catalog import engine_specs
     from freehold.own.engine import Missing
-    from freehold.own.llamacpp import LlamaCpp
+    from freehold.own.engines.llamacpp import LlamaCpp
     from freehold.serve.published import Engines, Published
 
     try:

@@ -40,17 +40,16 @@ class View(Struct):
         if self.gateway is None:
             return None
         engine = self.engines.get(deployment.model)
-        if engine is None:
-            return "its engine has not been started yet"
-        if not engine.ready:
-            return f"its engine is {engine.state}" + (f": {engine.error}" if engine.error else "")
+        if engine is not None and engine.state == "failed":
+            return "its engine has failed" + (f": {engine.error}" if engine.error else "")
         return None
 
     def state(self, deployment: Deployment) -> str:
         trouble = self.health(deployment)
         if trouble is None and deployment.provider == OWN and self.gateway is None:
             return "not started"
-        return trouble or "ready"
+        engine = self.engines.get(deployment.model) if deployment.provider == OWN else None
+        return trouble or (engine.state if engine is not None else "ready")
 
 
 def look(config: Path | None = None) -> View:

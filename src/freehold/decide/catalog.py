@@ -30,6 +30,8 @@ class Deployment(Struct, frozen=True):
     input_price: float | None = None
     output_price: float | None = None
     strength: float = 0.5
+    listed: bool = True
+    """Whether lists of models show it: versions and other second names are found, not shown."""
 
 
 class Drop(Struct, frozen=True):
@@ -100,7 +102,7 @@ class Catalog:
         for name in self._models:
             self._choices[name] = self._build(name, ())
         if "auto" not in self._choices and self.deployments:
-            usable = tuple(d for d in self.deployments.values() if d.name not in spare)
+            usable = tuple(d for d in self.deployments.values() if d.listed and d.name not in spare)
             self._choices["auto"] = Choice("auto", usable or tuple(self.deployments.values()))
         for deployment in self.deployments.values():
             self._choices.setdefault(deployment.name, Choice("direct", (deployment,)))
@@ -136,7 +138,7 @@ class Catalog:
         listed = [name for name in self._models if name in self._choices]
         if "auto" in self._choices and "auto" not in listed:
             listed.append("auto")
-        return listed + [name for name in self.deployments if name not in listed]
+        return listed + [name for name, one in self.deployments.items() if one.listed and name not in listed]
 
     def _build(self, name: str, path: tuple[str, ...]) -> Choice:
         rule = self._models[name]

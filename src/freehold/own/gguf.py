@@ -7,14 +7,17 @@ Layout (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md), little-endia
     tensors: name string, dimensions u32, sizes u64.., type u32, offset u64
     padding to `general.alignment`, then tensor data; offsets count from here
 
-Every length, count and offset is checked against the file before it is used. Nothing of the tensor data is read, arrays
-are stepped over, so the work and the memory are bounded by the header, which itself may not pass `MAX_HEADER` bytes.
-Version 1 (before August 2023) and big-endian files are refused: llama.cpp does not load them here either.
+Every length, count and offset is checked against the file before it is used, and whatever llama.cpp's own reader
+(gguf.cpp) refuses, or dies of, is refused here: an empty key, an alignment of another type, a dimension of zero.
+Nothing of the tensor data is read and long arrays are stepped over, so memory is bounded by `MAX_METADATA`, and work by
+the header, which itself may not pass `MAX_HEADER` bytes. Version 1 (before August 2023) and big-endian files are
+refused: llama.cpp does not load them here either.
 """
 
 import math
-import mmap
 import os
+import re
+import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,9 @@ from typing import Any
 from msgspec import Struct
 
 from freehold.errors import EngineError
+from freehold.own.ggml_types import BLOCKS, MAX_TYPE, REMOVED
+
+__all__ = ["BLOCKS", "MAX_STRINGS", "ModelFile", "read_header"]
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -31,52 +37,22 @@ MAX_TENSORS = 100_000
 MAX_STRINGS = 4_000_000
 """Over all arrays of strings together: the largest vocabularies have under a million entries with merges."""
 MAX_KEY = 65_535
+MAX_TENSOR_NAME = 63
+"""llama.cpp refuses longer ones (GGML_MAX_NAME)."""
 MAX_TEXT = 4 << 20
+MAX_METADATA = 32 << 20
+"""Of texts and kept arrays together."""
 MAX_KEPT = 4096
 """Elements of an array of numbers that are kept; per-layer head counts are such arrays."""
 MAX_DIMENSIONS = 4
+WINDOW = 1 << 20
 
-_STRING, _ARRAY, _BOOL = 8, 9, 7
+_UINT32, _BOOL, _STRING, _ARRAY = 4, 7, 8, 9
+_ARCHITECTURE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
 _SIZES = {kind: struct.calcsize(code) for kind, code in _SCALARS.items()}
 _U32 = struct.Struct("<I")
 _U64 = struct.Struct("<Q")
-
-BLOCKS: dict[int, tuple[str, int, int]] = {
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    9: ("Q8_1", 32, 40),
-    10: ("Q2_K", 256, 84),
-    11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1),
-    25: ("I16", 1, 2),
-    26: ("I32", 1, 4),
-    27: ("I64", 1, 8),
-    28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-}
-"""ggml tensor types: name, elements in a block, bytes of a block (ggml_type and type_traits in ggml.c)."""
 
 
 class ModelFile(Struct, frozen=True):
@@ -110,22 +86,27 @@ class ModelFile(Struct, frozen=True):
         return 2 * self.kv_width * tokens
 
 
-def read_header(path: Path) -> ModelFile:
-    """Reads the header of `path`.
+def read_header(path: Path, name: str | None = None) -> ModelFile:
+    """Reads the header of `path`. Errors call it `name` where its own name says nothing, as that of a blob.
 
     Raises EngineError (code bad_weights) when it is not a well-formed GGUF file, OSError when it cannot be read.
     """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        if size < 24:
-            raise _bad(path, f"not a GGUF file: it has {size} bytes")
-        with mmap.mmap(file.fileno(), min(size, MAX_HEADER), access=mmap.ACCESS_READ) as data:
-            return _Reader(path, data, size).read()
+    name = name or path.name
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            raise _bad(name, "not a GGUF file: not even a plain file")
+        if state.st_size < 24:
+            raise _bad(name, f"not a GGUF file: it has {state.st_size} bytes")
+        return _Reader(path, name, descriptor, state.st_size).read()
+    finally:
+        os.close(descriptor)
 
 
-def _bad(path: Path, message: str) -> EngineError:
+def _bad(name: str, message: str) -> EngineError:
     return EngineError(
-        f"{path.name}: {message}",
+        f"{name}: {message}",
         code="bad_weights",
         retry="no",
         hint="get the file again, or check where it came from",
@@ -133,29 +114,36 @@ def _bad(path: Path, message: str) -> EngineError:
 
 
 class _Reader:
-    """One pass over the header; `at` is the place of the next byte."""
+    """One pass over the header. `at` is the place of the next byte, `window` the bytes of the file from `base` on.
 
-    def __init__(self, path: Path, data: mmap.mmap, size: int) -> None:
+    The file is read, not mapped: one that is cut short while it is read gives an error, not a signal that ends us.
+    """
+
+    def __init__(self, path: Path, name: str, descriptor: int, size: int) -> None:
         self._path = path
-        self._data = data
+        self._name = name
+        self._descriptor = descriptor
         self._size = size
-        self._end = len(data)
+        self._end = min(size, MAX_HEADER)
         self._at = 0
+        self._window = b""
+        self._base = 0
         self._strings = 0
+        self._kept = 0
+        self._kinds: dict[str, int] = {}
 
     def read(self) -> ModelFile:
         tensors, pairs = self._counts()
         metadata: dict[str, Any] = {}
         lengths: dict[str, int] = {}
         for _ in range(pairs):
-            key = self._text(MAX_KEY, "a key")
-            if key in metadata or key in lengths:
-                raise self._bad(f"key {key[:80]!r} stands twice")
-            self._value(key, metadata, lengths)
+            self._pair(metadata, lengths)
         architecture = metadata.get("general.architecture")
         if not isinstance(architecture, str) or not architecture:
             raise self._bad("general.architecture is missing")
-        parameters, weights, quantisation = self._tensors(tensors, _whole(metadata, "general.alignment") or 32)
+        if not _ARCHITECTURE.fullmatch(architecture):
+            raise self._bad(f"general.architecture is {architecture[:80]!r}")
+        parameters, weights, quantisation = self._tensors(tensors, self._alignment(metadata))
 
         def number(key: str) -> int | None:
             return _whole(metadata, f"{architecture}.{key}")
@@ -164,7 +152,7 @@ class _Reader:
             path=self._path,
             size=self._size,
             weights=weights,
-            architecture=architecture[:64],
+            architecture=architecture,
             parameters=parameters,
             tensors=tensors,
             quantisation=quantisation,
@@ -182,9 +170,8 @@ class _Reader:
         )
 
     def _counts(self) -> tuple[int, int]:
-        if self._data[:4] != MAGIC:
+        if self._take(4) != MAGIC:
             raise self._bad("not a GGUF file: it does not begin with GGUF")
-        self._at = 4
         version = self._u32()
         if version not in VERSIONS:
             if int.from_bytes(version.to_bytes(4, "little"), "big") in (1, *VERSIONS):
@@ -197,14 +184,22 @@ class _Reader:
 
     # values
 
-    def _value(self, key: str, metadata: dict[str, Any], lengths: dict[str, int]) -> None:
-        kind = self._u32()
+    def _pair(self, metadata: dict[str, Any], lengths: dict[str, int]) -> None:
+        key = self._text(MAX_KEY, "a key")
+        if not key:
+            raise self._bad("a key is empty")
+        if key in self._kinds:
+            raise self._bad(f"key {key[:80]!r} stands twice")
+        kind = self._kinds[key] = self._u32()
         if kind == _STRING:
             metadata[key] = self._text(MAX_TEXT, key)
+            self._keep(len(metadata[key]))
         elif kind == _ARRAY:
             self._array(key, metadata, lengths)
         elif kind in _SCALARS:
-            value = struct.unpack_from("<" + _SCALARS[kind], self._data, self._take(_SIZES[kind]))[0]
+            value = struct.unpack("<" + _SCALARS[kind], self._take(_SIZES[kind]))[0]
+            if kind == _BOOL and value > 1:
+                raise self._bad(f"{key[:80]!r} is neither true nor false")
             metadata[key] = bool(value) if kind == _BOOL else value
         else:
             raise self._bad(f"{key[:80]!r} has the unknown type {kind}")
@@ -215,11 +210,15 @@ class _Reader:
         if kind == _STRING:
             self._skip_strings(key, count)
         elif kind in _SCALARS:
-            if count > self._end // _SIZES[kind]:
+            if count > (self._end - self._at) // _SIZES[kind]:
                 raise self._bad(f"{key[:80]!r} claims {count} elements")
-            start = self._take(count * _SIZES[kind])
             if count <= MAX_KEPT:
-                metadata[key] = list(struct.unpack_from(f"<{count}{_SCALARS[kind]}", self._data, start))
+                self._keep(8 * count)
+                metadata[key] = list(struct.unpack(f"<{count}{_SCALARS[kind]}", self._take(count * _SIZES[kind])))
+            else:
+                self._at += count * _SIZES[kind]
+        elif kind == _ARRAY:
+            raise self._bad(f"{key[:80]!r} is an array of arrays")
         else:
             raise self._bad(f"{key[:80]!r} is an array of the unknown type {kind}")
 
@@ -227,89 +226,136 @@ class _Reader:
         self._strings += count
         if self._strings > MAX_STRINGS or count > (self._end - self._at) // 8:
             raise self._bad(f"{key[:80]!r} claims {count} strings")
-        data, at, end, unpack = self._data, self._at, self._end, _U64.unpack_from
-        for _ in range(count):
-            if at + 8 > end:
-                raise self._short()
-            at += 8 + unpack(data, at)[0]
-        if at > end:
+        unpack = _U64.unpack_from
+        while count:
+            self._see(8)
+            window, at = self._window, self._at - self._base
+            last = len(window) - 8
+            while count and at <= last:
+                at += 8 + unpack(window, at)[0]
+                count -= 1
+            self._at = self._base + at
+        if self._at > self._end:
             raise self._short()
-        self._at = at
+
+    def _keep(self, size: int) -> None:
+        self._kept += size
+        if self._kept > MAX_METADATA:
+            raise self._bad(f"its metadata is longer than {MAX_METADATA >> 20} MiB")
+
+    def _alignment(self, metadata: dict[str, Any]) -> int:
+        """llama.cpp ends itself where this is of another type than u32."""
+        if "general.alignment" not in self._kinds:
+            return 32
+        value = metadata.get("general.alignment")
+        if self._kinds["general.alignment"] != _UINT32 or not isinstance(value, int):
+            raise self._bad("general.alignment is not a 32-bit number")
+        if not 8 <= value <= 1 << 20 or value & (value - 1):
+            raise self._bad(f"general.alignment is {value}, not a power of two from 8 on")
+        return value
 
     # tensors
 
     def _tensors(self, count: int, alignment: int) -> tuple[int, int, str]:
-        """Returns (parameters, bytes of data, type that holds most bytes)."""
-        if alignment <= 0 or alignment > 1 << 20 or alignment % 8:
-            raise self._bad(f"general.alignment is {alignment}")
-        spans: list[tuple[str, int, int]] = []
+        """Returns (parameters, bytes of data, type that holds most bytes).
+
+        Tensors stand one after the other, each padded to `alignment`: no holes, no overlap. The place of one behind a
+        type that is not known here can only be checked to be later.
+        """
         by_type: dict[str, int] = {}
         names: set[str] = set()
-        parameters = 0
+        parameters, least, exact = 0, 0, True
+        furthest = ("", 0)
         for _ in range(count):
-            name = self._text(MAX_KEY, "a tensor's name")
-            if name in names:
-                raise self._bad(f"tensor {name[:80]!r} stands twice")
-            names.add(name)
-            elements, kind = self._shape(name)
+            name = self._tensor_name(names)
+            elements, row, kind = self._shape(name)
             offset = self._u64()
             if offset % alignment:
                 raise self._bad(f"tensor {name[:80]!r} is not aligned to {alignment} bytes")
-            label, block, bytes_of_block = BLOCKS.get(kind, (f"type {kind}", 1, 0))
-            if elements % block:
-                raise self._bad(f"tensor {name[:80]!r} has {elements} elements, not a multiple of {block}")
-            length = elements // block * bytes_of_block
-            spans.append((name, offset, length))
-            by_type[label] = by_type.get(label, 0) + length
+            if offset < least or (exact and offset != least):
+                raise self._bad(f"tensor {name[:80]!r} is at {offset} of the data, expected at {least}")
+            label, length = self._length(name, kind, elements, row)
+            exact = length is not None
+            least = offset + -(-(length or 1) // alignment) * alignment
+            furthest = (name, offset + (length or 0))
+            by_type[label] = by_type.get(label, 0) + (length or 0)
             parameters += elements
         start = -(-self._at // alignment) * alignment
-        for name, offset, length in spans:
-            if start + offset + length > self._size:
-                raise self._bad(
-                    f"cut short: tensor {name[:80]!r} ends at byte {start + offset + length}, the file at {self._size}"
-                )
+        if count and start + furthest[1] > self._size:
+            raise self._bad(
+                f"cut short: tensor {furthest[0][:80]!r} ends at byte {start + furthest[1]}, the file at {self._size}"
+            )
         weights = max(0, self._size - start)
         return parameters, weights, max(by_type, key=lambda label: by_type[label], default="none")
 
-    def _shape(self, name: str) -> tuple[int, int]:
-        """Returns (elements, type)."""
+    def _tensor_name(self, names: set[str]) -> str:
+        name = self._text(MAX_TENSOR_NAME, "a tensor's name")
+        if not name or "\0" in name:
+            raise self._bad(f"{name[:80]!r} cannot be a tensor's name")
+        if name in names:
+            raise self._bad(f"tensor {name[:80]!r} stands twice")
+        names.add(name)
+        return name
+
+    def _shape(self, name: str) -> tuple[int, int, int]:
+        """Returns (elements, elements in a row, type)."""
         dimensions = self._u32()
         if dimensions > MAX_DIMENSIONS:
             raise self._bad(f"tensor {name[:80]!r} claims {dimensions} dimensions")
         sizes = [self._u64() for _ in range(dimensions)]
         elements = math.prod(sizes)
-        if elements > 1 << 48:
+        if not 0 < elements <= 1 << 48:
             raise self._bad(f"tensor {name[:80]!r} claims {elements} elements")
-        return elements, self._u32()
+        return elements, sizes[0] if sizes else 1, self._u32()
+
+    def _length(self, name: str, kind: int, elements: int, row: int) -> tuple[str, int | None]:
+        """Returns (label, bytes); None for a type that is newer than this table."""
+        if kind in REMOVED or kind > MAX_TYPE:
+            raise self._bad(f"tensor {name[:80]!r} has the type {kind}, which llama.cpp does not have (any more)")
+        if kind not in BLOCKS:
+            return f"type {kind}", None
+        label, block, bytes_of_block = BLOCKS[kind]
+        if row % block:
+            raise self._bad(f"tensor {name[:80]!r} has rows of {row} elements, not a multiple of {block}")
+        return label, elements // block * bytes_of_block
 
     # bytes
 
-    def _take(self, length: int) -> int:
-        """Returns where the next `length` bytes begin and steps over them."""
-        at = self._at
-        if length > self._end - at:
+    def _see(self, length: int) -> int:
+        """Returns where in the window the next `length` bytes begin, reading on where needed."""
+        if length > self._end - self._at:
             raise self._short()
-        self._at = at + length
-        return at
+        place = self._at - self._base
+        if place < 0 or place + length > len(self._window):
+            self._window = os.pread(self._descriptor, max(length, WINDOW), self._at)
+            self._base, place = self._at, 0
+            if len(self._window) < length:
+                raise self._bad("it was cut short while it was read")
+        return place
+
+    def _take(self, length: int) -> bytes:
+        """Returns the next `length` bytes and steps over them."""
+        place = self._see(length)
+        self._at += length
+        return self._window[place : place + length]
 
     def _u32(self) -> int:
-        return int(_U32.unpack_from(self._data, self._take(4))[0])
+        return int(_U32.unpack(self._take(4))[0])
 
     def _u64(self) -> int:
-        return int(_U64.unpack_from(self._data, self._take(8))[0])
+        return int(_U64.unpack(self._take(8))[0])
 
     def _text(self, limit: int, what: str) -> str:
         length = self._u64()
         if length > limit:
             raise self._bad(f"{what[:80]} claims a length of {length} bytes")
-        at = self._take(length)
         try:
-            return self._data[at : at + length].decode()
+            return self._take(length).decode()
         except UnicodeDecodeError:
             raise self._bad(f"{what[:80]} is not UTF-8 text") from None
 
     def _bad(self, message: str) -> EngineError:
-        return _bad(self._path, message)
+        return _bad(self._name, message)
 
     def _short(self) -> EngineError:
         if self._end < self._size:

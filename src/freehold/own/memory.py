@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from freehold.errors import EngineError
+from freehold.own.engine import EngineSpec
 from freehold.own.gguf import ModelFile
 
 PROCESS = 80 << 20
@@ -56,6 +57,15 @@ def refuse_too_large(model: ModelFile, *, need: int, free: int | None, context: 
         code="out_of_memory",
         hint=hint,
     )
+
+
+def explain_refusal(spec: EngineSpec, model: ModelFile, need: int, free: int | None) -> str:
+    """Returns why there is no room for an engine, and what there would be room for."""
+    try:
+        refuse_too_large(model, need=need, free=free, context=spec.context, parallel=spec.parallel)
+    except EngineError as error:
+        return error.text
+    return f"{spec.name} needs about {shown(need)} of memory"
 
 
 def shown(value: int) -> str:

@@ -4,16 +4,17 @@ What is known of a model comes, later ones winning, from the built-in data (call
 the owner declares.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from freehold.call import models
 from freehold.call.profiles.speaks import dialect_of
 from freehold.call.providers import Endpoint
 from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
-from freehold.config.schema import ModelFacts
+from freehold.config.schema import Config, ModelFacts
 from freehold.decide import Catalog, Deployment
-from freehold.own.catalog import BOX, engine_specs
+from freehold.own.catalog import BOX, Served, engine_specs, served
+from freehold.own.engine import EngineSpec
 from freehold.serve.published import Engine, Rate
 
 OWN = "own"
@@ -34,27 +35,7 @@ def build_catalog(
     An owned model whose file has vanished since the configuration was checked stays: its engine may still run.
     """
     config = loaded.config
-    deployments: dict[str, Deployment] = {}
-    contexts = {spec.name: spec.context for spec in engine_specs(config, loaded.path, [])}
-    declared = {own_name(owned): owned.facts for owned in config.own}
-    for model in dict.fromkeys((*contexts, *declared)):
-        engine = engines.get(model)
-        facts = declared.get(model) or ModelFacts()
-        can = frozenset(facts.can or (engine.capabilities if engine and engine.capabilities else TALK))
-        name = f"{OWN}/{model}"
-        deployments[name] = Deployment(
-            name,
-            OWN,
-            model,
-            "chat",
-            owned=True,
-            context=facts.context or (engine.context if engine else None) or contexts.get(model),
-            max_output=facts.max_output,
-            can=can,
-            input_price=facts.input or 0.0,
-            output_price=facts.output or 0.0,
-            strength=(0.0 if model == BOX else 0.3) if facts.strength is None else facts.strength,
-        )
+    deployments = {one.name: one for one in _owned(config, served(owned_specs(loaded)), engines)}
     for endpoint in endpoints.values():
         if endpoint.unavailable is None:
             for model in dict.fromkeys(
@@ -68,6 +49,34 @@ def build_catalog(
         for endpoint in endpoints.values()
     }
     return Catalog(deployments, templates, config.models, spare=frozenset({f"{OWN}/{BOX}"}), dialect_of=dialect_of)
+
+
+def owned_specs(loaded: Loaded) -> list[EngineSpec]:
+    return engine_specs(loaded.config, loaded.path, [])
+
+
+def _owned(config: Config, names: Mapping[str, Served], engines: Mapping[str, Engine]) -> Iterator[Deployment]:
+    """A version and LoRA weights are, as far as nothing else is declared, what the model is that they belong to."""
+    declared = {own_name(owned): owned.facts for owned in config.own}
+    waiting = {name: Served(name, name, 0) for name in (*declared, *engines) if name not in names}
+    for model, one in {**names, **waiting}.items():
+        engine = engines.get(one.engine)
+        facts = declared.get(model) or declared.get(one.engine.partition("@")[0]) or ModelFacts()
+        name = f"{OWN}/{model}"
+        yield Deployment(
+            name,
+            OWN,
+            model,
+            "chat",
+            owned=True,
+            context=facts.context or (engine.context if engine else None) or one.context or None,
+            max_output=facts.max_output,
+            can=frozenset(facts.can or (engine.capabilities if engine and engine.capabilities else TALK)),
+            input_price=facts.input or 0.0,
+            output_price=facts.output or 0.0,
+            strength=(0.0 if model == BOX else 0.3) if facts.strength is None else facts.strength,
+            listed=one.listed,
+        )
 
 
 def _rented(name: str, endpoint: Endpoint, model: str, facts: ModelFacts, rate: Rate | None) -> Deployment:

@@ -33,4 +33,5 @@ class Flights:
 
     def end(self, flight: Flight, exchange: Exchange) -> None:
         exchange.flight = None
+        flight.let_go()
         self._ticker.flights.discard(flight)

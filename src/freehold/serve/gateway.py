@@ -25,23 +25,22 @@ from freehold.call.transport import Origin, Pool
 from freehold.call.transport.pool import IDLE_SECONDS
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
-from freehold.decide import Catalog, Deployment
+from freehold.decide import Catalog, Deployment, Plan
 from freehold.dialects.converse.invoke import messages_on_vertex
 from freehold.errors import ConfigError, EngineError
 from freehold.home import home, journal_dir, keys_file, run_dir
+from freehold.own.catalog import served
 from freehold.own.guard import callers_fault, guard
 from freehold.record.journal import Journal
 from freehold.record.metrics import Metrics
-from freehold.serve.catalog import OWN, build_catalog
+from freehold.serve.catalog import OWN, build_catalog, owned_specs
+from freehold.serve.engines import EngineTable
 from freehold.serve.exchange import Exchange
 from freehold.serve.flights import Flights
+from freehold.serve.gates import LLAMA, NOWHERE, Gate
 from freehold.serve.kept import KeptResponses
-from freehold.serve.published import Engine, Engines, Local, Published, Rates, stamp
-
-ENGINE_CONNECTIONS = 128
-ENGINE_IDLE = 4.0
-"""llama.cpp's server has a thread per connection and closes an idle one after five seconds."""
-OWN_PATHS = {"chat": "/chat/completions", "completions": "/completions", "embeddings": "/embeddings"}
+from freehold.serve.published import Engine, Local, Published, Rates, stamp
+from freehold.serve.rollout import Rollouts
 
 
 class Shared:
@@ -53,7 +52,8 @@ class Shared:
         self.limits = Limits(run_dir() / "limits", alone=workers == 1)
         self.flights = Flights(2000)
         self.metrics = Metrics(run_dir(), self.worker)
-        self._engines = Published(run_dir() / "engines.json", Engines)
+        self.table = EngineTable(run_dir())
+        self.rollouts = Rollouts(run_dir(), self.worker)
         self._rates = Published(run_dir() / "rates.json", Rates)
         self._local = Published(run_dir() / "local.json", Local)
         self.kept = KeptResponses(home() / "responses.db", keep_days)
@@ -84,12 +84,16 @@ class Shared:
     def changed(self) -> bool:
         """Whether engines, rates or keys were replaced since the last look, so that a new gateway is due."""
         keys, self._keys = self._keys, stamp(keys_file())
-        files = [published.refresh() for published in (self._engines, self._rates, self._local)]
-        return any(files) or keys != self._keys
+        self.table.refresh()
+        self.rollouts.refresh()
+        engines, self.table.changed = self.table.changed, False
+        files = [published.refresh() for published in (self._rates, self._local)]
+        return any(files) or keys != self._keys or engines
 
     @property
     def engines(self) -> dict[str, Engine]:
-        return self._engines.value
+        """Owned engines by name."""
+        return self.table.entries
 
     @property
     def rates(self) -> Rates:
@@ -108,9 +112,11 @@ class Shared:
         """Leaves this worker's counters where the others, and the steward, find them."""
         self.count_gauges(now)
         self.metrics.save()
+        self.rollouts.save()
 
     def close(self) -> None:
         self.metrics.save()
+        self.rollouts.save()
         self.journal.close()
         self.limits.close()
         self.kept.close()
@@ -140,6 +146,8 @@ class Gateway:
         self.catalog: Catalog = build_catalog(
             loaded, self.endpoints, shared.engines, shared.rates.rates, shared.local.models
         )
+        self.served = served(owned_specs(loaded))
+        shared.table.configure(self.config.engines.queue, self.config.engines.waiting, self.config.timeouts.connect)
         self._targets: dict[str, Target] = {}
         self._now: Callable[[], float] | None = None
 
@@ -162,14 +170,19 @@ class Gateway:
     def _target(self, deployment: Deployment) -> Target:
         breaker = self._breaker(deployment.name)
         if deployment.provider == OWN:
-            engine = self.shared.engines.get(deployment.model)
-            if engine is None or not engine.ready:
-                raise EngineError(f"{deployment.name} is not running", hint="freehold doctor says why")
-            timeouts = self.config.timeouts
-            pool = self.shared.pool(engine.base_url, timeouts.connect, ENGINE_CONNECTIONS, ENGINE_IDLE)
-            address = Address(pool, OWN_PATHS, [(b"authorization", b"Bearer " + engine.api_key.encode())])
-            own = traits(OWN, deployment.model)
-            return Target(deployment, address, own, timeouts, breaker, guard, callers_fault, fetch=self._fetch)
+            gate = self.gate(deployment)
+            llama = gate.entry is None or gate.entry.engine in LLAMA
+            return Target(
+                deployment,
+                NOWHERE,
+                traits(OWN, deployment.model),
+                self.config.timeouts,
+                breaker,
+                guard if llama else None,
+                callers_fault if llama else None,
+                fetch=self._fetch,
+                engine=gate,
+            )
         endpoint = self.endpoints[deployment.provider]
         pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)
         auth = [endpoint.auth] if endpoint.auth else []
@@ -184,6 +197,11 @@ class Gateway:
             rewrite=messages_on_vertex if (endpoint.row.auth, deployment.dialect) == ("google", "messages") else None,
             fetch=self._fetch,
         )
+
+    def gate(self, deployment: Deployment) -> Gate:
+        """The way to an owned model's engine."""
+        one = self.served.get(deployment.model)
+        return self.shared.table.gate(one.engine if one is not None else deployment.model)
 
     def _breaker(self, name: str) -> Breaker:
         breaker = self.shared.breakers.get(name)
@@ -204,6 +222,8 @@ class Gateway:
             breaker = self.shared.breakers.get(deployment.name)
         else:
             breaker = target.breaker
+            if target.engine is not None and (absent := target.engine.hopeless) is not None:
+                return absent
         if breaker is not None and breaker.tripped and (seconds := breaker.blocks(self.now())):
             return f"resting {math.ceil(seconds)} s after repeated failures"
         return None
@@ -211,18 +231,19 @@ class Gateway:
     def _absent(self, deployment: Deployment) -> str | None:
         """Why there is nothing to be called. When that changes the gateway is replaced, so a target once made stays."""
         if deployment.provider == OWN:
-            engine = self.shared.engines.get(deployment.model)
-            if engine is None:
-                return "its engine has not been started yet"
-            if not engine.ready:
-                return f"its engine is {engine.state}" + (f": {engine.error}" if engine.error else "")
-            return None
+            return self.gate(deployment).hopeless
         endpoint = self.endpoints.get(deployment.provider)
         if endpoint is None:
             return "its provider is not configured any more"
         if endpoint.unavailable is not None:
             return f"{endpoint.unavailable} ({endpoint.fix})"
         return None
+
+    def tried(self, decision: Plan, exchange: Exchange) -> Plan:
+        """The plan with another version before the present one, where this request is one of a canary's."""
+        headers = exchange.headers
+        conversation = headers.get(b"x-freehold-session") or headers.get(b"session_id")
+        return self.shared.rollouts.route(decision, self.catalog.find, self.health, conversation)
 
     def soonest(self, names: Iterable[str]) -> float:
         """Seconds until the first of these deployments may be tried again, at least one."""
@@ -272,12 +293,13 @@ class Gateway:
             {
                 "name": d.name,
                 "owned": d.owned,
-                "state": self.health(d) or "ready",
+                "state": self.health(d) or (self.gate(d).state if d.provider == OWN else "ready"),
                 "context": d.context,
                 "input_price": d.input_price,
                 "output_price": d.output_price,
             }
             for d in self.catalog.deployments.values()
+            if d.listed
         ]
         names = []
         for name in self.catalog.names():

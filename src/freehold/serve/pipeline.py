@@ -48,7 +48,7 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
         _estimate_difficulty(known, operation)
     if only is not None:
         choice = _at(choice, only, peek.model)
-    decision = decide(gateway, known, choice)
+    decision = gateway.tried(decide(gateway, known, choice), exchange)
     gateway.metrics.decision(choice.kind)
 
     if isinstance(operation, Count) and not gateway.can_count(decision.attempts[0]):
@@ -62,7 +62,7 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
 
     hold = gateway.limits.take(principal, known.held)
     retries, total = gateway.patience(exchange)
-    flight = Flight(exchange.started)
+    flight = Flight(exchange.started, principal.name, known)
     recorder = RequestRecorder(gateway, endpoint.client, exchange, principal, known, decision, hold)
     gateway.flights.begin(flight, exchange)
     try:

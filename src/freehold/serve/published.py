@@ -6,7 +6,7 @@ A file that is missing or unreadable counts as empty: what it would have offered
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -75,7 +75,7 @@ class Local(Struct):
 
 
 class Engine(Struct):
-    """One entry of run/engines.json, which the steward writes (own/steward.py)."""
+    """One entry of run/engines.json, which the steward writes (`own.engine.Published` says what it holds)."""
 
     state: str
     base_url: str = ""
@@ -83,10 +83,25 @@ class Engine(Struct):
     context: int | None = None
     capabilities: list[str] = []
     error: str | None = None
+    engine: str = ""
+    fields: dict[str, dict[str, Any]] = {}
+    number: int = 0
+    slots: int = 0
+    load: str = "start"
+    lasting: bool = False
+    retry_at: float | None = None
+    loads_in: float = 0.0
 
     @property
     def ready(self) -> bool:
         return self.state == "ready"
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is being done about it: it runs, or waits to be asked for, or cannot run."""
+        return self.state in ("ready", "failed", "sleeping") or (
+            self.state == "absent" and (self.load == "demand" or self.error is not None)
+        )
 
 
 Engines = dict[str, Engine]

@@ -143,6 +143,8 @@ class RequestRecorder:
         self._upstream += total
         self._used += used.uncached + cached + written + written_1h + used.output
         self._gateway.metrics.attempt(target.name, outcome)
+        if target.engine is not None:
+            self._gateway.shared.rollouts.count(target.name, self._known.asked, outcome, status, error, total)
 
     def finish(self, answer: Answer, failure: FreeholdError | None = None) -> None:
         """Settles the attempt that answered, from the provider's own count or, where it gave none, our estimate."""

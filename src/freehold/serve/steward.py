@@ -11,18 +11,24 @@ import os
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from freehold.call.discover import probe_local
 from freehold.call.providers import resolve, rows
 from freehold.call.transport import fetch
+from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
+from freehold.config.schema import Config
+from freehold.config.sizes import parse_size
 from freehold.errors import ConfigError, FreeholdError
-from freehold.home import database, journal_dir, log_dir, run_dir, write_private
-from freehold.own.catalog import engine_specs
-from freehold.own.engine import EngineSpec
+from freehold.home import database, home, journal_dir, log_dir, run_dir, write_private
+from freehold.own.budget import Budget
+from freehold.own.catalog import engine_specs, unpulled
 from freehold.own.steward import Steward
+from freehold.own.weights.store import Store as WeightStore
+from freehold.own.weights.store import open_store
 from freehold.record.ingest import Ingest
 from freehold.record.metrics import fold_departed, save_ledger
 from freehold.record.prices import Pricer, price_age
@@ -30,10 +36,14 @@ from freehold.record.store import Store
 from freehold.serve.catalog import build_catalog
 from freehold.serve.processes import Snapshotted, die_with_parent
 from freehold.serve.published import Local, Rate, Rates
+from freehold.serve.pulls import Pulls
+from freehold.serve.rollout import Referee, Wanted
 
 INGEST_EVERY = 0.5
 INGEST_BATCH = 20_000
 LOCAL_EVERY = 30.0
+STORE_EVERY = 0.25
+JUDGE_EVERY = 1.0
 FOLD_EVERY = 5.0
 
 
@@ -49,42 +59,125 @@ async def _run(source: Snapshotted) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    engines = Steward(_specs(loaded), run_dir(), log_dir())
+    engines = _Engines(loaded)
     work = [
         loop.create_task(engines.run(stop)),
+        loop.create_task(_every(STORE_EVERY, stop, engines.look_at_store)),
+        loop.create_task(_every(JUDGE_EVERY, stop, engines.judge_canaries)),
         loop.create_task(_every(LOCAL_EVERY, stop, _look_for_local)),
         loop.create_task(_every(FOLD_EVERY, stop, _fold)),
     ]
-    ledger = _Ledger(loaded)
+    ledger = await _Ledger.open(loaded)
     work.append(loop.create_task(ledger.run(stop)))
 
     def reload() -> None:
         try:
             changed = source.load()
-            engines.apply(_specs(changed))
+            engines.configure(changed)
             ledger.configure(changed)
         except FreeholdError as error:
             _say(f"the steward keeps its configuration: {error}")
 
     loop.add_signal_handler(signal.SIGHUP, reload)
-    await stop.wait()
-    await asyncio.gather(*work, return_exceptions=True)
-    ledger.finish()
+    stopped = loop.create_task(stop.wait())
+    await asyncio.wait([stopped, work[0]], return_when=asyncio.FIRST_COMPLETED)
+    failure = work[0].exception() if work[0].done() else None
+    stop.set()
+    await asyncio.gather(stopped, *work, return_exceptions=True)
+    await ledger.finish()
+    if failure is not None:
+        raise failure
 
 
-def _specs(loaded: Loaded) -> list[EngineSpec]:
-    """The engines that can run. The parent has checked the files; one that is gone since is told and left out."""
-    broken: list[ConfigError] = []
-    specs = engine_specs(loaded.config, loaded.path, broken)
-    for error in broken:
-        _say(str(error))
-    return specs
+class _Engines:
+    """What should run: the configuration's models, and what is in the store, which is watched."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._store = open_store()
+        self._seen = self._store.changed()
+        self._loaded = loaded
+        self._told: set[str] = set()
+        config = loaded.config
+        self._budget = Budget(home(), *_limits(config))
+        self._steward = Steward(
+            [],
+            run_dir(),
+            log_dir(),
+            budget=self._budget,
+            workers=config.server.workers,
+            stall=config.engines.stall,
+        )
+        self._pulls = Pulls(self._apply, _say)
+        self._referee = Referee(run_dir(), home() / "rollouts.json", self._store.promote)
+        self._apply()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        try:
+            await self._steward.run(stop)
+        finally:
+            await self._pulls.close()
+
+    def configure(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._budget.limit(*_limits(loaded.config))
+        self._steward.configure(stall=loaded.config.engines.stall, workers=loaded.config.server.workers)
+        self._pulls.forgive()
+        self._apply()
+
+    async def look_at_store(self) -> None:
+        """A model that was pulled is offered as soon as its record is there."""
+        changed = self._store.changed()
+        if changed != self._seen:
+            self._seen = changed
+            self._apply()
+
+    async def judge_canaries(self) -> None:
+        """One that cannot run is taken back like one that answers badly."""
+        engines = self._steward.published()
+        failures = {name: entry.error or "" for name, entry in engines.items() if entry.lasting}
+        if self._referee.step(time.time(), failures):
+            await self.look_at_store()
+
+    def _apply(self) -> None:
+        """The parent has checked the files; one that is gone since is told, once, and left out."""
+        broken: list[ConfigError] = []
+        specs = engine_specs(self._loaded.config, self._loaded.path, broken, store=self._store)
+        for error in broken:
+            if str(error) not in self._told:
+                self._told.add(str(error))
+                _say(str(error))
+        self._steward.apply(specs, self._pulls.begin(unpulled(self._loaded.config, self._store)))
+        self._referee.configure(_canaries(self._loaded.config, self._store))
+
+
+def _canaries(config: Config, store: WeightStore) -> list[Wanted]:
+    """The canaries of models whose weights are there."""
+    there = set(store.names())
+    return [
+        Wanted(name, owned.canary, owned.version or store.current(name), pinned=owned.version is not None)
+        for owned in config.own
+        if owned.canary is not None and (name := own_name(owned)) in there
+    ]
+
+
+def _limits(config: Config) -> tuple[int | None, int | None]:
+    ram, gpu = config.engines.memory, config.engines.gpu_memory
+    return (parse_size(ram) if ram is not None else None, parse_size(gpu) if gpu is not None else None)
 
 
 class _Ledger:
-    """Journals into the store, and the figures that follow from it."""
+    """Journals into the store, and the figures that follow from it.
 
-    def __init__(self, loaded: Loaded) -> None:
+    All of it runs in one thread of its own: the engines' loop must not wait for a database, nor they for it.
+    """
+
+    @classmethod
+    async def open(cls, loaded: Loaded) -> "_Ledger":
+        thread = ThreadPoolExecutor(1, "ledger")
+        return await asyncio.get_running_loop().run_in_executor(thread, cls, loaded, thread)
+
+    def __init__(self, loaded: Loaded, thread: ThreadPoolExecutor) -> None:
+        self._thread = thread
         self._store = Store(database())
         self._pricer = _pricer(loaded)
         self._ingest = Ingest(self._store, journal_dir(), self._pricer)
@@ -98,22 +191,25 @@ class _Ledger:
         self._rates_due = True
 
     async def run(self, stop: asyncio.Event) -> None:
+        loop = asyncio.get_running_loop()
         while not stop.is_set():
             try:
-                busy = self._step()
+                busy = await loop.run_in_executor(self._thread, self._step)
                 if self._rates_due:
                     self._rates_due = False
-                    await asyncio.to_thread(self._publish_rates)
+                    await loop.run_in_executor(self._thread, self._publish_rates)
             except Exception as error:
                 _say(f"the ledger could not be written: {type(error).__name__}: {error}; it will be tried again")
                 busy = False
             if not busy:
                 await _pause(stop, INGEST_EVERY)
-            else:
-                await asyncio.sleep(0)
 
-    def finish(self) -> None:
+    async def finish(self) -> None:
         """Takes in what the workers left when they stopped. What cannot be written now waits in the journals."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._finish)
+        self._thread.shutdown()
+
+    def _finish(self) -> None:
         try:
             while self._step():
                 pass

@@ -106,7 +106,8 @@ class Up:
             say("a worker did not start, its reason stands above")
             self._stop()
             return 1
-        watcher = Watcher(self._source.original, os.environ) if self._source.original else None
+        watched = [path for path in (self._source.original, self._source.deployed) if path is not None]
+        watchers = [Watcher(path, os.environ) for path in watched]
         announced = False
         while True:
             received = signal.sigtimedwait(_SIGNALS, 1.0 if announced else 0.02)
@@ -114,7 +115,7 @@ class Up:
             if number in (signal.SIGTERM, signal.SIGINT):
                 return self._stop()
             self._reap()
-            if number == signal.SIGHUP or (watcher is not None and watcher.changed()):
+            if number == signal.SIGHUP or any(watcher.changed() for watcher in watchers):
                 self._reload()
             if not announced and self._engines_settled():
                 announced = True
@@ -202,13 +203,14 @@ class Up:
                 os.kill(child.pid, signal.SIGHUP)
 
     def _engines_settled(self) -> bool:
-        """Whether every engine that should run is up or has failed."""
+        """Whether every engine that should run with the gateway is up or has failed."""
         from freehold.own.catalog import engine_specs
         from freehold.serve.published import Engines, Published
 
-        wanted = {spec.name for spec in engine_specs(self._loaded.config, self._loaded.path, [])}
+        specs = engine_specs(self._loaded.config, self._loaded.path, [])
+        wanted = {spec.name for spec in specs if spec.load != "demand"}
         engines = Published(run_dir() / "engines.json", Engines).value
-        return all(name in engines and engines[name].state in ("ready", "failed") for name in wanted)
+        return all(name in engines and engines[name].settled for name in wanted)
 
     # the end
 
@@ -281,10 +283,14 @@ def _only_one() -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
+        pid = os.read(descriptor, 20).decode(errors="replace").strip() or "unknown"
         os.close(descriptor)
         raise ConfigError(
-            f"another freehold up uses {path.parent.parent}", hint="stop it, or set FREEHOLD_HOME to another folder"
+            f"another freehold up, process {pid}, uses {path.parent.parent}",
+            hint="stop it, or set FREEHOLD_HOME to another folder",
         ) from error
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, b"%d\n" % os.getpid())
     return descriptor
 
 

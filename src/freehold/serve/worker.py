@@ -55,6 +55,7 @@ async def _serve(index: int, listener: socket.socket, source: Snapshotted, ready
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
     loop.add_signal_handler(signal.SIGINT, stopped.set)
     beside = loop.create_task(_beside(shared, connections, reload))
+    link = loop.create_task(shared.table.follow())
     server = await loop.create_server(lambda: HttpConnection(app, loop, connections), sock=listener, backlog=BACKLOG)
     gc.collect()
     gc.freeze()
@@ -66,6 +67,7 @@ async def _serve(index: int, listener: socket.socket, source: Snapshotted, ready
     server.close()
     await _drain(connections, app.gateway.config.server.drain_seconds)
     beside.cancel()
+    link.cancel()
     shared.close()
 
 

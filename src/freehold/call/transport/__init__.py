@@ -6,7 +6,8 @@ connections; `fetch.py` is the convenient form for everything that is not hot.
 """
 
 from freehold.call.transport.fetch import fetch
+from freehold.call.transport.flight import Flight, Hold
 from freehold.call.transport.pool import Origin, Pool
-from freehold.call.transport.wire import Connection, Flight, request_head
+from freehold.call.transport.wire import Connection, request_head
 
-__all__ = ["Connection", "Flight", "Origin", "Pool", "fetch", "request_head"]
+__all__ = ["Connection", "Flight", "Hold", "Origin", "Pool", "fetch", "request_head"]

@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Mapping
 
+from freehold.call.transport.flight import Flight
 from freehold.call.transport.pool import Origin, Pool
-from freehold.call.transport.wire import Flight, request_head
+from freehold.call.transport.wire import request_head
 from freehold.errors import UpstreamTimeout
 
 

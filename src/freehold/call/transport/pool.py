@@ -7,7 +7,8 @@ from collections import deque
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from freehold.call.transport.wire import Connection, Flight
+from freehold.call.transport.flight import Flight
+from freehold.call.transport.wire import Connection
 from freehold.errors import UpstreamOverloaded, UpstreamTimeout, UpstreamUnreachable
 
 IDLE_SECONDS = 45.0
@@ -70,6 +71,8 @@ class Pool:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._shut = False
+        self.received = 0
+        """Bytes of answers so far, without comments of event streams."""
 
     @property
     def busy(self) -> int:

@@ -6,7 +6,7 @@ once; with no flights it sleeps.
 
 import asyncio
 
-from freehold.call.transport.wire import Flight
+from freehold.call.transport.flight import Flight
 from freehold.errors import UpstreamTimeout
 
 INTERVAL = 0.02

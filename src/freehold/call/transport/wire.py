@@ -1,11 +1,7 @@
-"""One HTTP/1.1 connection to an upstream, and the flight: one exchange as its waiter sees it.
+"""One HTTP/1.1 connection to an upstream.
 
 Life of a connection: connect -> send(flight) -> data_received... -> release, or closed. One exchange at a time; a
 response that is not read to its end closes the connection, because the rest of it would be taken for the next one.
-
-A flight carries the whole clock and cancellation logic of a request in two fields: `deadline`, read by a ticker that
-looks at all flights together (no timer per request), and `waiter`, the one future its task is waiting on. `abort`
-makes that wait end with an error, whatever it was: a connection, a response head, a body chunk, a pause.
 
 Bounds: a response head over 64 KiB is refused by us, a body piece goes to the reader as it comes, and reading from
 the socket pauses while more than `HIGH_WATER` bytes lie unread.
@@ -17,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import httptools
 
-from freehold.errors import FreeholdError, UpstreamBroken
+from freehold.call.transport.flight import Flight
+from freehold.errors import UpstreamBroken
 
 if TYPE_CHECKING:
     from freehold.call.transport.pool import Pool
@@ -25,48 +22,8 @@ if TYPE_CHECKING:
 HIGH_WATER = 256 * 1024
 MAX_HEAD = 64 * 1024
 MAX_HEADERS = 200
-
-
-class Flight:
-    """One request on its way: what may interrupt it, and when."""
-
-    __slots__ = ("connection", "deadline", "failure", "started", "waiter")
-
-    def __init__(self, started: float) -> None:
-        self.started = started
-        """Loop time in seconds."""
-        self.deadline = float("inf")
-        self.waiter: asyncio.Future[None] | None = None
-        self.failure: FreeholdError | None = None
-        self.connection: Connection | None = None
-
-    def abort(self, error: FreeholdError) -> None:
-        """Ends the flight: what its task waits for, now or next, raises `error`; the upstream is cut off."""
-        if self.failure is None:
-            self.failure = error
-        if self.connection is not None:
-            self.connection.close()
-        waiter = self.waiter
-        if waiter is not None and not waiter.done():
-            if isinstance(waiter, asyncio.Task):
-                waiter.cancel()
-            else:
-                waiter.set_exception(error)
-
-    async def wait(self, future: "asyncio.Future[None]") -> None:
-        """Waits for `future`, so that `abort` can interrupt it."""
-        if self.failure is not None:
-            future.cancel()
-            raise self.failure
-        self.waiter = future
-        try:
-            await future
-        except asyncio.CancelledError:
-            if self.failure is not None:
-                raise self.failure from None
-            raise
-        finally:
-            self.waiter = None
+_COLON = ord(":")
+"""Begins a comment of an event stream. A web server may send those while the engine behind it hangs."""
 
 
 class Connection(asyncio.Protocol):
@@ -89,6 +46,7 @@ class Connection(asyncio.Protocol):
         "closed",
         "complete",
         "headers",
+        "heard",
         "idle_since",
         "keep_alive",
         "status",
@@ -113,6 +71,8 @@ class Connection(asyncio.Protocol):
         self.headers: list[tuple[bytes, bytes]] = []
         """As they came; valid once the head has come."""
         self.complete = False
+        self.heard = False
+        """Content of the answer has come; comments that keep a stream open are none."""
         self.keep_alive = False
         self.closed = False
         self.broken: str | None = None
@@ -135,6 +95,7 @@ class Connection(asyncio.Protocol):
         self.headers = []
         self.status = 0
         self.complete = False
+        self.heard = False
         self.keep_alive = False
         self._surplus = False
         self.broken = None
@@ -200,6 +161,13 @@ class Connection(asyncio.Protocol):
             self._pool.release(self)
         else:
             self.close()
+
+    def cut(self, reason: str) -> None:
+        """Ends the exchange from our side: its task gets UpstreamBroken with `reason`."""
+        if not self.complete:
+            self.broken = self.broken or reason
+            self.close()
+            self._wake()
 
     def close(self) -> None:
         if not self.closed:
@@ -335,6 +303,9 @@ class Connection(asyncio.Protocol):
             return
         self._chunks.append(body)
         self._buffered += len(body)
+        if body[0] != _COLON:
+            self._pool.received += len(body)
+            self.heard = True
 
     def on_message_complete(self) -> None:
         if self.status >= 200 and self._parser is not None and not self._surplus:

@@ -1,4 +1,4 @@
-"""The child process that runs llama.cpp: `python -m freehold.own.llamacpp_worker NAME`, started by the steward.
+"""The child process that runs llama.cpp: `python -m freehold.own.engines.llamacpp_worker NAME`, started by the steward.
 
     stdin    one line of JSON (`llamacpp.WorkerMessage`); then it stays open, and its end means: the parent is gone
     stdout   one line of JSON, {"url": ...} or {"error": ...}, and nothing else ever
@@ -21,7 +21,7 @@ from typing import Any
 
 import msgspec
 
-from freehold.own.llamacpp import WorkerMessage
+from freehold.own.engines.llamacpp import WorkerMessage
 
 ERRORS = 1
 POLL = 0.05
@@ -78,8 +78,15 @@ def serve(message: WorkerMessage) -> Any:
     params.cpuparams.n_threads = message.threads
     params.cpuparams_batch.n_threads = message.threads
     params.embedding = True
-    if message.pooling:
+    if message.pooling == "mean":
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
+    elif message.pooling == "rank":
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
+    if message.loras:
+        params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in message.loras]
+        params.lora_init_without_apply = True
+    if message.projector:
+        params.mmproj.path = message.projector
     params.cache_ram_mib = message.prompt_cache_mib
     params.use_jinja = True
     params.warmup = False

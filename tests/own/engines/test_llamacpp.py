@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from freehold.own import llamacpp
 from freehold.own.engine import EngineSpec, Installed, Missing
+from freehold.own.engines import llamacpp
+from freehold.own.engines.llamacpp import LlamaCpp, batch_of, default_threads, environment
 from freehold.own.gguf import read_header
-from freehold.own.llamacpp import LlamaCpp, batch_of, default_threads, environment
 
 
 def test_a_plan_hides_the_key_and_carries_the_settings(tiny: Path) -> None:

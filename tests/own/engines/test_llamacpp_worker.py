@@ -18,9 +18,9 @@ import openai
 import pytest
 
 from freehold.own.engine import EngineSpec
+from freehold.own.engines.llamacpp import LlamaCpp
 from freehold.own.gguf import read_header
 from freehold.own.guard import callers_fault
-from freehold.own.llamacpp import LlamaCpp
 
 TOOLS_TEMPLATE = """{%- if tools %}<|start|>system
 Tools:
@@ -248,7 +248,7 @@ import json, os, subprocess, sys, time
 from pathlib import Path
 from freehold.own.engine import EngineSpec
 from freehold.own.gguf import read_header
-from freehold.own.llamacpp import LlamaCpp
+from freehold.own.engines.llamacpp import LlamaCpp
 path = Path(sys.argv[1])
 plan = LlamaCpp().plan(EngineSpec("tiny", path, 512), read_header(path), "k")
 child = subprocess.Popen(plan.argv, stdin=int(sys.argv[2]), stdout=subprocess.PIPE, env=plan.env)

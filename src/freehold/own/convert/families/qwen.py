@@ -1,0 +1,123 @@
+"""Qwen 2, 2.5 and 3, dense and mixture of experts.
+
+Qwen 2 has biases on query, key and value; Qwen 3 has norms on query and key instead. Qwen 2 MoE has a shared expert
+behind a gate of its own. llama.cpp rotates halves for these, as transformers does, so nothing is permuted. It expects
+every layer of a mixture to be one, and has built in whether the chosen experts' weights are made to sum to one.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from freehold.own.convert.families.common import ATTENTION, EXPERTS, GATED, activation
+from freehold.own.convert.family import Change, Family, Model, Rule
+from freehold.own.convert.metadata import rope_tensors
+from freehold.own.convert.problems import refuse
+
+_BIASES = {"attn_q.bias": "q", "attn_k.bias": "k", "attn_v.bias": "v"}
+_NORMS = {"attn_q_norm.weight": "head", "attn_k_norm.weight": "head"}
+_SHARED = {
+    "ffn_gate_inp_shexp.weight": "embd",
+    "ffn_gate_shexp.weight": "shared_ffn embd",
+    "ffn_up_shexp.weight": "shared_ffn embd",
+    "ffn_down_shexp.weight": "embd shared_ffn",
+}
+_EXPERTS = {"gate_proj": "ffn_gate_exps", "up_proj": "ffn_up_exps", "down_proj": "ffn_down_exps"}
+
+
+def expert_rules(model: Model) -> Iterable[Rule]:
+    """Yields the rules for experts one by one, as they are published, and stacked as transformers 5 holds them."""
+    experts = "model.layers.{l}.mlp.experts."
+    for source, target in _EXPERTS.items():
+        yield Rule(experts + "{e}." + source + ".weight", "blk.{l}." + target + ".weight")
+    yield Rule(experts + "gate_up_proj", "blk.{l}.ffn_gate_exps.weight", Change(_first_half))
+    yield Rule(experts + "gate_up_proj", "blk.{l}.ffn_up_exps.weight", Change(_second_half))
+    yield Rule(experts + "down_proj", "blk.{l}.ffn_down_exps.weight")
+
+
+def _first_half(model: Model, array: Any) -> Any:
+    return array[:, : array.shape[1] // 2]
+
+
+def _second_half(model: Model, array: Any) -> Any:
+    return array[:, array.shape[1] // 2 :]
+
+
+def _check(model: Model) -> None:
+    activation(model, "silu")
+    window = model.config.whole("sliding_window", default=0, low=0, high=1 << 28)
+    if model.config.flag("use_sliding_window") and window and window < model.config.context:
+        model.note(f"a sliding window of {window} tokens is not kept by llama.cpp: use contexts up to {window} tokens")
+
+
+def _check_mixture(model: Model) -> None:
+    _check(model)
+    config = model.config
+    if not model.sizes["experts"]:
+        raise refuse("config.json: num_experts is missing")
+    if config.whole("decoder_sparse_step", default=1, high=1024) != 1 or config.wholes("mlp_only_layers"):
+        raise refuse(
+            "config.json: some layers are not mixtures of experts, which llama.cpp does not run for this model"
+        )
+
+
+def _check_normed(model: Model) -> None:
+    _check_mixture(model)
+    if not model.config.flag("norm_topk_prob"):
+        raise refuse("config.json: norm_topk_prob is false; llama.cpp runs Qwen 3 MoE with true only")
+
+
+def _check_unnormed(model: Model) -> None:
+    _check_mixture(model)
+    if model.config.flag("norm_topk_prob"):
+        raise refuse("config.json: norm_topk_prob is true; llama.cpp runs Qwen 2 MoE with false only")
+
+
+def _expert_metadata(model: Model) -> Mapping[str, Any]:
+    found = {"expert_feed_forward_length": model.sizes["expert_ffn"]}
+    if model.sizes["shared_ffn"]:
+        found["expert_shared_feed_forward_length"] = model.sizes["shared_ffn"]
+    return found
+
+
+FAMILIES = (
+    Family(
+        name="qwen2",
+        title="Qwen 2 and 2.5",
+        arch="qwen2",
+        architectures=("Qwen2ForCausalLM",),
+        layer=lambda model, layer: ATTENTION | _BIASES | GATED,
+        extras=rope_tensors,
+        check=_check,
+    ),
+    Family(
+        name="qwen2-moe",
+        title="Qwen 2 MoE",
+        arch="qwen2moe",
+        architectures=("Qwen2MoeForCausalLM",),
+        layer=lambda model, layer: ATTENTION | _BIASES | EXPERTS | _SHARED,
+        metadata=_expert_metadata,
+        rules=expert_rules,
+        extras=rope_tensors,
+        check=_check_unnormed,
+    ),
+    Family(
+        name="qwen3",
+        title="Qwen 3",
+        arch="qwen3",
+        architectures=("Qwen3ForCausalLM",),
+        layer=lambda model, layer: ATTENTION | _NORMS | GATED,
+        extras=rope_tensors,
+        check=_check,
+    ),
+    Family(
+        name="qwen3-moe",
+        title="Qwen 3 MoE",
+        arch="qwen3moe",
+        architectures=("Qwen3MoeForCausalLM",),
+        layer=lambda model, layer: ATTENTION | _NORMS | EXPERTS,
+        metadata=_expert_metadata,
+        rules=expert_rules,
+        extras=rope_tensors,
+        check=_check_normed,
+    ),
+)

@@ -1,0 +1,75 @@
+"""What of the store of weights can be served: every version of every name, with what a spec needs to know of it.
+
+Reading the store means a small file per version. It is read again only when a record has changed, which one stat tells,
+because workers ask whenever anything changes at all.
+"""
+
+import functools
+from pathlib import Path
+
+from msgspec import Struct
+
+from freehold.errors import EngineError
+from freehold.own.weights.store import Store, Version
+
+
+class Stocked(Struct, frozen=True):
+    """One version of a name. `current`: it is what the bare name stands for."""
+
+    version: Version
+    current: bool
+
+
+class Ready(Struct, frozen=True):
+    """One artefact of it: `weights` is its address in the store (`EngineSpec.weights`), `path` what an engine gets."""
+
+    path: Path
+    weights: str
+    format: str
+    context: int | None
+    size: int
+    projector: Path | None
+    remote_code: bool
+
+
+def stocked(store: Store) -> dict[str, list[Stocked]]:
+    """Returns the versions by name, oldest first. A record that cannot be read is left out: `freehold weights verify`
+    tells of it."""
+    return _stocked(store.root, store.changed())
+
+
+@functools.lru_cache(maxsize=4)
+def _stocked(root: Path, _stamp: tuple[int, int]) -> dict[str, list[Stocked]]:
+    store = Store(root)
+    found: dict[str, list[Stocked]] = {}
+    for name in store.names():
+        try:
+            current = store.current(name)
+            versions = store.versions(name)
+        except EngineError:
+            continue
+        found[name] = [Stocked(version, version.version == current) for version in versions]
+    return found
+
+
+def ready(store: Store, version: Version, quantisation: str | None, engine: str | None) -> Ready:
+    """Returns what would be served. Raises EngineError that says why nothing can."""
+    wanted = "gguf" if engine in (None, "llamacpp", "llama-server") else None
+    return _ready(store.root, store.changed(), version.full_name, quantisation, wanted)
+
+
+@functools.lru_cache(maxsize=1000)
+def _ready(root: Path, _stamp: tuple[int, int], full: str, quantisation: str | None, wanted: str | None) -> Ready:
+    store = Store(root)
+    version = store.find(full)
+    artefact = store.choose(version, quantisation, "gguf" if wanted == "gguf" else None)
+    projector = version.projector
+    return Ready(
+        store.model_path(version, artefact),
+        f"{full}/{artefact.id}",
+        artefact.format,
+        version.context,
+        artefact.size,
+        store.model_path(version, projector) if projector is not None else None,
+        version.remote_code,
+    )

@@ -1,0 +1,87 @@
+"""Weights that the configuration names and that are not there yet: `freehold pull`, run as a child.
+
+A child, because a pull hashes gigabytes and converts: the engines' loop must not wait for it. One at a time, so that
+two do not share one line of the network. One that fails is tried again later and later, and at once when the
+configuration changes; it goes on where it stopped.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+FIRST, LONGEST = 5.0, 600.0
+"""Seconds between tries."""
+LAST_WORDS = 2000
+
+
+class Pulls:
+    """`changed` is called when there is news; `say` tells the person who runs the gateway."""
+
+    def __init__(self, changed: Callable[[], None], say: Callable[[str], None]) -> None:
+        self._changed = changed
+        self._say = say
+        self._wanted: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
+        self._work: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+
+    def begin(self, wanted: Mapping[str, str]) -> dict[str, str]:
+        """Pulls these references, by name. Returns how each stands, for whoever asks for the model meanwhile."""
+        self._wanted = dict(wanted)
+        if wanted and (self._work is None or self._work.done()):
+            self._work = asyncio.get_running_loop().create_task(self._pull_all())
+        return {
+            name: self._failed.get(name) or f"its weights are being pulled from {reference}"
+            for name, reference in wanted.items()
+        }
+
+    def forgive(self) -> None:
+        """Tries at once what has failed."""
+        self._failed.clear()
+        self._wake.set()
+
+    async def close(self) -> None:
+        if self._work is not None:
+            self._work.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._work
+
+    async def _pull_all(self) -> None:
+        pause = FIRST
+        while self._wanted:
+            self._wake.clear()
+            for name, reference in list(self._wanted.items()):
+                failure = await self._pull(name, reference)
+                self._wanted.pop(name, None)
+                if failure is not None:
+                    self._failed[name] = f"its weights could not be pulled: {failure}"
+                    self._say(f"freehold pull {reference}: {failure}")
+                else:
+                    self._failed.pop(name, None)
+                self._changed()
+            if self._failed:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), pause)
+                pause = min(LONGEST, pause * 2)
+
+    async def _pull(self, name: str, reference: str) -> str | None:
+        """Returns why it failed."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "freehold", "pull", reference, "--name", name,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, "NO_COLOR": "1"},
+        )  # fmt: skip
+        try:
+            _, words = await process.communicate()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
+        if process.returncode == 0:
+            return None
+        lines = words[-LAST_WORDS:].decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit status {process.returncode}"

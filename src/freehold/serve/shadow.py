@@ -1,0 +1,155 @@
+"""Shadow copies: what another owned model would have answered, asked for on the side and thrown away.
+
+A copy is made when the client has its answer, and only into free places of an engine that is loaded: it waits for
+nothing, loads nothing, and at most `MOST` run at a time in one worker. It is written into the journal like any call,
+with the reason `shadow of own/NAME`, so that its tokens, times and failures can be compared; nobody reads its answer.
+A copy goes only where `own.rollout.check_shadow` lets it: to models on this host.
+"""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable, Mapping
+
+from msgspec import Struct
+
+from freehold.call.attempts import call
+from freehold.call.operation import Operation
+from freehold.call.target import Target
+from freehold.call.transport import Flight
+from freehold.classify import Facts
+from freehold.decide import Deployment
+from freehold.dialects.conversation import Usage
+from freehold.dialects.receipt import Receipt
+from freehold.errors import FreeholdError, InternalError, UpstreamBroken
+from freehold.own.rollout import check_shadow
+from freehold.record.entries import Intent, Settlement
+from freehold.serve.gateway import Gateway
+
+MOST = 4
+
+
+class Rule(Struct, frozen=True):
+    """Of the requests that a deployment has answered, `percent` are copied to the deployment `to`."""
+
+    to: str
+    percent: float
+
+
+class Shadows:
+    """The copies of one worker. `rules` is by the name of the deployment that answered, such as `own/qwen3-8b`."""
+
+    def __init__(self, rules: Mapping[str, Rule], chance: Callable[[], float] = random.random) -> None:
+        """Raises Forbidden for a rule whose sink is not cleared: better no gateway than a leak."""
+        for rule in rules.values():
+            check_shadow(rule.to)
+        self._rules = rules
+        self._chance = chance
+        self._running: set[asyncio.Task[None]] = set()
+
+    def copy(
+        self, gateway: Gateway, answered: Deployment, operation: Operation, known: Facts, key: str, request_id: str
+    ) -> None:
+        """Makes a copy where a rule says so and there is room. Never raises and never waits."""
+        rule = self._rules.get(answered.name)
+        if rule is None or len(self._running) >= MOST or self._chance() * 100 >= rule.percent:
+            return
+        choice = gateway.catalog.find(rule.to)
+        if choice is None or not _room(gateway, choice.members[0]):
+            return
+        recorder = ShadowRecorder(gateway, answered.name, known, key, request_id)
+        task = asyncio.get_running_loop().create_task(_ask(gateway, choice.members[0], operation, known, recorder))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def close(self) -> None:
+        """Ends the copies that still run."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+
+def _room(gateway: Gateway, deployment: Deployment) -> bool:
+    """Whether an engine is loaded, works on less than half of what it can, and nobody waits for it."""
+    if gateway.health(deployment) is not None:
+        return False
+    gate = gateway.gate(deployment)
+    life = gate.life
+    return life is not None and not gate.queue and 2 * len(life.flights) < life.limit
+
+
+async def _ask(
+    gateway: Gateway, deployment: Deployment, operation: Operation, known: Facts, recorder: "ShadowRecorder"
+) -> None:
+    flight = Flight(gateway.now(), "shadow", known)
+    total = gateway.config.timeouts.total
+    try:
+        async with asyncio.timeout(total):
+            answer = await call([gateway.target(deployment)], operation, flight, recorder, retries=0, total=total)
+            relay, connection = answer.relay, answer.connection
+            if relay is None or connection is None:
+                recorder.end("ok", answer.status, answer.receipt.usage if answer.receipt else None, "", answer.receipt)
+                return
+            try:
+                while relay.failed is None and (chunk := await connection.chunk()):
+                    relay.feed(chunk)
+                relay.close()
+            finally:
+                connection.finish()
+            sound = relay.failed is None and relay.complete
+            recorder.end(
+                "ok" if sound else "failed",
+                answer.status,
+                relay.usage,
+                "" if sound else UpstreamBroken.default_code,
+                None,
+            )
+    except FreeholdError as error:
+        recorder.end("failed", error.status, None, error.code, None)
+    except TimeoutError:
+        recorder.end("failed", 0, None, "timeout", None)
+    finally:
+        flight.let_go()
+        recorder.end("cancelled", 0, None, InternalError.default_code, None)
+
+
+class ShadowRecorder:
+    """Implements `call.attempts.Recorder`: journal only, no limits and no request metrics. `end` counts once."""
+
+    def __init__(self, gateway: Gateway, answered: str, known: Facts, key: str, request_id: str) -> None:
+        self._gateway = gateway
+        self._answered = answered
+        self._known = known
+        self._key = key
+        self._request = f"{request_id}-shadow"
+        self._call = ""
+        self._began = 0
+
+    def begin(self, target: Target, attempt: int) -> str:
+        """Writes the intent."""
+        known, deployment = self._known, target.deployment
+        self._began = time.time_ns()
+        self._call = f"{self._request}-{attempt}"
+        self._gateway.journal.append(
+            Intent(
+                self._call, self._request, self._began, attempt, self._key, known.asked, deployment.name,
+                deployment.provider, deployment.model, known.kind, deployment.owned, known.stream, 0,
+                self._gateway.version, f"shadow of {self._answered}",
+            )
+        )  # fmt: skip
+        return self._call
+
+    def end(self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None) -> None:
+        """Writes the settlement, if there is an intent without one."""
+        if not self._call:
+            return
+        call_id, self._call = self._call, ""
+        used = usage or Usage()
+        total = (time.time_ns() - self._began) // 1000
+        self._gateway.journal.append(
+            Settlement(
+                call_id, outcome, status, used.uncached, used.cache_read, used.cache_write_5m, used.cache_write_1h,
+                used.output, used.reasoning, used.audio_input, used.audio_output, used.estimated, total, total,
+                receipt.id[:200] if receipt else "", receipt.model[:200] if receipt else "", error, "",
+            )
+        )  # fmt: skip
