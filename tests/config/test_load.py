@@ -1,6 +1,7 @@
 """freehold.yaml: what loads, and what each mistake says about itself."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,9 @@ MISTAKES = [
     ("own: [{name: a, engine: vllmm}]", 1, 25, "own[0].engine", "one of command", "did you mean vllm?"),
     ("own: [{name: a, url: 'http://h'}]", 1, 22, "own[0].url", "goes with engine", "provider"),
     ("own: [{name: a, load: pinned, idle: 5}]", 1, 37, "own[0].idle", "never unloaded", "start"),
+    ("own: [{name: a, shadow: {to: openai/b}}]", 1, 30, "own[0].shadow.to", "only go to an owned model", "own/NAME"),
+    ("own: [{name: a, adapters: [{name: x@v1, path: x}]}]", 1, 35, "own[0].adapters[0].name", "not usable", "versions"),
+    ("own: [{name: a, engine: command, args: ['${PORT}']}]", 1, 41, "own[0].args[0]", "PORT is not set", "default"),
     ("own: [{name: a, memory: lots}]", 1, 25, "own[0].memory", "a number with a unit", ""),
     ("own: [{name: a, env: {a-b: x}}]", 1, 23, "own[0].env.a-b", "not a variable", ""),
     ("own: [{name: a, adapters: [{name: a, path: x}]}]", 1, 35, "own[0].adapters[0].name", "own/a is taken", ""),
@@ -241,6 +245,12 @@ def test_what_follows_from_a_mistake_is_not_told() -> None:
     """The alias names an owned model whose entry is broken: one mistake, not two."""
     error = mistake("own: [{path: 5, name: mine}]\nmodels: {a: [own/mine]}")
     assert error.key == "own[0].path"
+
+
+def test_an_engines_command_line_is_filled_in_when_it_starts() -> None:
+    words = ["serve", "--port", "${PORT}", "${MODEL}", "${NAME}", "${API_KEY}", "x"]
+    found = config(f"own: [{{name: a, engine: command, command: {json.dumps([*words[:-1], '${WORD}'])}}}]", WORD="x")
+    assert found.own[0].command == words
 
 
 def test_at_most_twenty_are_listed_and_the_rest_counted() -> None:

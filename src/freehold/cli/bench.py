@@ -40,17 +40,45 @@ class _Started(Struct):
 
 
 @click.command()
-@click.option("--requests", "-n", type=click.IntRange(1, 1_000_000), default=2000, show_default=True, help="How many.")
+@click.argument("name", required=False)
+@click.option("--requests", "-n", type=click.IntRange(1, 1_000_000), help="How many: 2000, of a model 240.")
 @click.option("--connections", "-c", type=click.IntRange(1, 1000), default=10, show_default=True, help="At a time.")
 @click.option("--streamed", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share that is streamed.")
 @click.option("--seconds", type=click.FloatRange(1, 600), default=60.0, show_default=True, help="Longest duration.")
+@click.option(
+    "--output",
+    "output_tokens",
+    type=click.IntRange(1, 4096),
+    default=32,
+    show_default=True,
+    help="A model's answers, tokens.",
+)
+@click.option("--config", type=click.Path(path_type=Path), help="Configuration file that names the model.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(requests: int, connections: int, streamed: float, seconds: float, as_json: bool) -> None:
-    """Measure what the gateway costs on this machine.
+def command(
+    name: str | None,
+    requests: int | None,
+    connections: int,
+    streamed: float,
+    seconds: float,
+    output_tokens: int,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure what the gateway costs on this machine, or what the owned model NAME does on it.
 
-    Starts a scripted provider and a gateway of its own on loopback, sends requests of 1 KB, and stops both. Nothing of
-    your configuration, keys or ledger is used.
+    Without NAME: starts a scripted provider and a gateway of its own on loopback, sends requests of 1 KB, and stops
+    both. Nothing of your configuration, keys or ledger is used.
+
+    With NAME: asks own/NAME, through the gateway if one runs, at several concurrencies and prompt lengths; the figures
+    are kept, and routing and planning read them.
     """
+    if name is not None:
+        from freehold.cli.bench_model import Bounds, bench
+
+        bench(name, Bounds(requests or 240, seconds, output_tokens), config=config, as_json=as_json)
+        return
+    requests = requests or 2000
     with tempfile.TemporaryDirectory(prefix="freehold-bench-") as folder:
         result = measure(Path(folder), requests, connections, streamed, seconds)
     if as_json:

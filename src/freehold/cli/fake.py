@@ -44,6 +44,7 @@ A script is YAML or JSON:
 @click.option("--key", help="Insist on this API key, or access key of a signature.")
 @click.option("--latency", default=0.0, type=click.FloatRange(0), metavar="MS", help="Before every response.")
 @click.option("--jitter", default=0.0, type=click.FloatRange(0), metavar="MS", help="Up to so much more.")
+@click.option("--hub", type=_PATH, metavar="FOLDER", help="Be a hub of models instead: FOLDER/ORG/NAME/files.")
 @click.option("--list-faults", is_flag=True, help="Print the faults and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -58,9 +59,15 @@ def command(
     port: int,
     latency: float,
     jitter: float,
+    hub: Path | None,
 ) -> None:
     if list_faults:
         _list(as_json)
+        return
+    if hub is not None:
+        from freehold.fake.hub import HubServer, serve
+
+        serve(HubServer(hub, host=host, port=port), lambda running: _hub_ready(running.url, as_json))
         return
     from freehold.fake.provider import FakeProvider
     from freehold.fake.run import run
@@ -90,6 +97,17 @@ def _ready(url: str, as_json: bool) -> None:
     click.echo(f"  OpenAI base URL     {url}/v1")
     click.echo(f"  Anthropic, Gemini   {url}")
     click.echo(f"  its bill            {url}/__fake__/served")
+
+
+def _hub_ready(url: str, as_json: bool) -> None:
+    if as_json:
+        from freehold.cli import output
+
+        output.emit({"url": url, "pid": os.getpid()})
+        return
+    click.echo(f"fake hub on {url}")
+    click.echo(f"  HF_ENDPOINT={url} freehold pull ORG/NAME")
+    click.echo(f"  OLLAMA_REGISTRY={url} freehold pull ollama:NAME")
 
 
 def _list(as_json: bool) -> None:

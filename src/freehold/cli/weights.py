@@ -79,7 +79,10 @@ def list_(everything: bool, as_json: bool) -> None:
 @click.option("--template", "template_only", is_flag=True, help="Print the chat template and nothing else.")
 @_json
 def show(name: str, context: int | None, template_only: bool, as_json: bool) -> None:
-    """Show what is known of one model's weights: architecture, licence, files, memory by quantisation."""
+    """Show what one model's weights are, and the memory they need.
+
+    Architecture, parameters, context, licence, chat template, end tokens; its files and what was made of them.
+    """
     from freehold.own.weights import describe
 
     store = _store()
@@ -101,7 +104,10 @@ def show(name: str, context: int | None, template_only: bool, as_json: bool) -> 
 @click.argument("name", metavar="[NAME[@vN]]", required=False, shell_complete=_names)
 @_json
 def verify(name: str | None, as_json: bool) -> None:
-    """Read and hash everything, or one model, and tell what is damaged or missing. Exit status 1 if anything is."""
+    """Hash everything, or one model, and tell what is damaged.
+
+    Exits 1 when something is damaged or missing.
+    """
     from freehold.own.weights import integrity
 
     store = _store()
@@ -165,7 +171,10 @@ def rm(names: tuple[str, ...], force: bool, as_json: bool) -> None:
 @_name
 @_json
 def pin(name: str, as_json: bool) -> None:
-    """Keep a version current and as it is: no pull replaces it, rm asks for --force, and changed files are refused."""
+    """Keep a version current, and its files as they are.
+
+    No pull replaces it, rm asks for --force, and other files under its name are refused.
+    """
     version = _store().pin(name)
     if as_json:
         output.emit({"pinned": version.full_name, "digests": {one.id: one.digest for one in version.artefacts}})
@@ -194,7 +203,10 @@ def unpin(name: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace the file if there is one.")
 @_json
 def export(name: str, out: str | None, only: tuple[str, ...], force: bool, as_json: bool) -> None:
-    """Write a model into one file, for a machine without a network: `freehold weights import` reads it there."""
+    """Write a model into one file, for a machine without a network.
+
+    `freehold weights import` reads it there. The file is a plain tar, and says by hash what is in it.
+    """
     from freehold.errors import BadRequest
     from freehold.own.weights import bundle
 
@@ -224,7 +236,7 @@ def export(name: str, out: str | None, only: tuple[str, ...], force: bool, as_js
 @click.option("--remote-code", is_flag=True, help="Allow Python code that the model brings; read it first.")
 @_json
 def import_(file: BinaryIO, name: str | None, remote_code: bool, as_json: bool) -> None:
-    """Add a model from a file that `freehold weights export` wrote; - is stdin. Works without a network."""
+    """Add a model from a file that `export` wrote; - is stdin."""
     from freehold.errors import EngineError
     from freehold.own.weights import bundle
 

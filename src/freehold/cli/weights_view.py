@@ -125,7 +125,7 @@ def show(store: "Store", version: "Version", known: "Facts", tokens: int, needs:
         ("revision", source.revision),
         ("architecture", version.architecture or known.architecture),
         ("parameters", count(version.parameters or known.parameters)),
-        ("context", output.tokens(version.context or known.context)),
+        ("context", version.context or known.context),
         ("vocabulary", known.vocabulary),
         ("licence", version.licence or known.licence or "none named"),
         ("chat template", f"{len(known.chat_template):,} characters" if known.chat_template else "none"),

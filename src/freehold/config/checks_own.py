@@ -53,7 +53,9 @@ def check_own(config: Config, problems: Problems) -> None:
         else:
             seen[name] = f"entry {index + 1} of own"
         for number, adapter in enumerate(owned.adapters):
-            if adapter.name in seen:
+            if not _OWN_NAME.fullmatch(adapter.name):
+                problems.add((*path, "adapters", number, "name"), "not usable as a model's name", "@ is for versions")
+            elif adapter.name in seen:
                 problems.add((*path, "adapters", number, "name"), f"own/{adapter.name} is taken", seen[adapter.name])
             else:
                 seen[adapter.name] = f"an adapter of entry {index + 1} of own"
@@ -73,6 +75,8 @@ def _check_entry(owned: Owned, path: KeyPath, problems: Problems) -> None:
     for where, version in versions:
         if version is not None and not _VERSION.fullmatch(version):
             problems.add(where, "not a version", "such as v3; freehold weights list NAME shows them")
+    if owned.shadow is not None and not owned.shadow.to.startswith("own/"):
+        problems.add((*path, "shadow", "to"), "copies may only go to an owned model", "own/NAME")
     if (owned.engine == "command") != bool(owned.command):
         what = "engine command needs its command line" if owned.engine == "command" else "goes with engine: command"
         problems.add((*path, "command"), what, "command: [my-server, --port, '${PORT}']")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 from msgspec import Struct
@@ -47,9 +48,9 @@ def _home(env: Mapping[str, str]) -> Path:
 
 
 def _pulled(env: Mapping[str, str]) -> list[str]:
-    """Returns the names of the store's models (own/weights/store.py): a folder each."""
+    """Returns the names of the store's models (own/weights/store.py): a folder each, its name quoted."""
     try:
-        return [found.name for found in (_home(env) / "models" / "records").iterdir()]
+        return [unquote(found.name) for found in (_home(env) / "models" / "records").iterdir()]
     except OSError:
         return []
 

@@ -133,6 +133,15 @@ class Canary(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Whether it takes over by itself when it passes. One that fails is always taken back."""
 
 
+class Shadow(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """Copies of an owned model's requests go to another one, whose answers are thrown away: they are only counted."""
+
+    to: Name
+    """The owned model that gets the copies, as `own/NAME`."""
+    percent: Annotated[float, Meta(gt=0, le=100)] = 100.0
+    """Of requests, chosen at random, that are copied."""
+
+
 EngineName = Literal[
     "llamacpp", "llama-server", "transformers", "vllm", "sglang", "trtllm", "ollama", "lmstudio", "mlx", "command"
 ]
@@ -180,6 +189,8 @@ class Owned(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A vision model's projector: a GGUF file."""
     canary: Canary | None = None
     """Another version that gets a share of the requests."""
+    shadow: Shadow | None = None
+    """Another owned model that gets copies of the requests."""
     args: list[str] = field(default_factory=list)
     """Added to the engine's command line."""
     command: list[str] = field(default_factory=list)

@@ -35,6 +35,8 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _LARGEST = 1 << 53
 _UNPRINTABLE = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+ENGINE_WORDS = frozenset({"PORT", "MODEL", "NAME", "API_KEY"})
+"""Filled in when an engine is started: in its command line they are no variables of the environment."""
 _VARIABLE = re.compile(r"\$\$\{|\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}|)")
 _TEXT = "tag:yaml.org,2002:str"
 _TAGS = {"map": "tag:yaml.org,2002:map", "list": "tag:yaml.org,2002:seq"}
@@ -227,6 +229,8 @@ class _Builder:
             if name is None:
                 self.problems.add(path, "${ is not followed by NAME} or NAME:-default}", "write $${ for a literal ${")
                 return ""
+            if name in ENGINE_WORDS and path[:1] == ("own",) and path[2:3] == ("command",):
+                return match.group()
             names.append(name)
             if found := self.env.get(name):
                 return found
