@@ -113,10 +113,7 @@ def imported(text: str, **options: Any) -> Imported:
 
 def loaded(result: Imported) -> Config:
     """What our own loader makes of the new file, every variable set."""
-    env = {
-        v.name: "https://host.example" if v.used_for.startswith("the address") else f"value-of-{v.name}-0123456789"
-        for v in result.variables
-    }
+    env = {v.name: f"https://host.example/{v.name}" for v in result.variables}  # fits as an address and as a key
     return loads(result.text.encode(), env, providers=rows().keys()).config
 
 
@@ -161,7 +158,7 @@ def test_no_secret_of_the_source_is_anywhere_in_the_result() -> None:
 def test_the_result_loads_and_means_the_same() -> None:
     config = loaded(imported(TEAM))
     azure = config.providers["azure"]
-    assert azure.base_url == "https://host.example"
+    assert (azure.base_url or "").startswith("https://host.example/")
     assert azure.api_version == "2024-10-21"
     assert azure.timeouts is not None
     assert (azure.timeouts.first_byte, azure.timeouts.idle) == (45, 20)

@@ -179,7 +179,7 @@ MISTAKES = [
     ("own: [{name: a, load: pinned, idle: 5}]", 1, 37, "own[0].idle", "never unloaded", "start"),
     ("own: [{name: a, shadow: {to: openai/b}}]", 1, 30, "own[0].shadow.to", "only go to an owned model", "own/NAME"),
     ("own: [{name: a, adapters: [{name: x@v1, path: x}]}]", 1, 35, "own[0].adapters[0].name", "not usable", "versions"),
-    ("own: [{name: a, engine: command, args: ['${PORT}']}]", 1, 41, "own[0].args[0]", "PORT is not set", "default"),
+    ("own: [{name: a, engine: vllm, args: ['${PORT}']}]", 1, 38, "own[0].args[0]", "PORT is not set", "default"),
     ("own: [{name: a, memory: lots}]", 1, 25, "own[0].memory", "a number with a unit", ""),
     ("own: [{name: a, env: {a-b: x}}]", 1, 23, "own[0].env.a-b", "not a variable", ""),
     ("own: [{name: a, adapters: [{name: a, path: x}]}]", 1, 35, "own[0].adapters[0].name", "own/a is taken", ""),
