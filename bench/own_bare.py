@@ -1,7 +1,7 @@
 """llama.cpp alone, through xllamacpp's own server: `python -m bench.own_bare FILE`, the numbers as JSON on stdin.
 
-The numbers (context, slots, threads, batch) are those that Freehold gives its worker for the same model, so that the two
-differ in nothing but what stands before the engine. Says where it listens, then runs until stdin ends.
+The numbers (context, slots, threads, batch) are those that Freehold gives its worker for the same model, so that the
+two differ in nothing but what stands before the engine. Says where it listens, then runs until stdin ends.
 """
 
 import json

@@ -1,7 +1,9 @@
 """A gateway with owned models, for the measurements of the owned side: started, asked, looked into."""
 
 import json
+import signal
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -135,6 +137,11 @@ def _streamed(content: bytes, seconds: float) -> Told:
         for choice in event.get("choices", ()):
             text += choice.get("delta", {}).get("content") or ""
     return Told("lost", seconds, code=f"a stream without an end: {content[-200:]!r}")
+
+
+def end_at_sigterm() -> None:
+    """Lets SIGTERM end this program as Ctrl-C does: with everything that it started."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
 
 
 def table(rows: list[tuple[str, str, str]]) -> None:

@@ -20,7 +20,7 @@ from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.own_host import Host, Told, percentile, table
+from bench.own_host import Host, Told, end_at_sigterm, percentile, table
 from bench.own_swap import CONTEXT, copies
 from bench.processes import PYTHON
 
@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--stall", type=float, default=STALL, help="engines.stall in seconds")
     parser.add_argument("--clients", type=int, default=6)
     options = parser.parse_args()
+    end_at_sigterm()
     figures: dict[str, float] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freehold-kill-")))

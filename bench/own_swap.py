@@ -17,7 +17,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from bench.own_host import Host, Told, percentile, table
+from bench.own_host import Host, Told, end_at_sigterm, percentile, table
 
 CONTEXT, PARALLEL = 512, 2
 
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument("--model", type=Path, help="a GGUF file; the model in the box without it")
     options = parser.parse_args()
+    end_at_sigterm()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="freehold-swap-")))
         figures = run(stack, folder, options.swaps, options.seconds, options.clients, options.model)

@@ -14,17 +14,15 @@ from click.testing import CliRunner, Result
 from hub_files import CARD, gguf
 from pulling import hub_for
 
-from freehold.cli import VERBS, main
+from freehold.cli import main
 from freehold.fake.hub import Fault, HubServer
 
 NAME = "acme/tiny-GGUF"
-ENTRY = ("freehold.cli.pull", "Fetch weights from a hub, a URL, Ollama's library or a folder")
 WEIGHTS = gguf(60_000)
 
 
 @pytest.fixture
 def hub(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    monkeypatch.setitem(VERBS, "pull", ENTRY)
     with hub_for(tmp_path, monkeypatch) as running:
         running.add(NAME, {"tiny-Q4_K_M.gguf": WEIGHTS, "tiny-Q8_0.gguf": gguf(120_000), "README.md": CARD})
         yield running
@@ -107,9 +105,12 @@ def test_a_retry_is_told(hub: HubServer) -> None:
 
 def test_ctrl_c_keeps_what_has_arrived(hub: HubServer, home: Path) -> None:
     hub.faults.append(Fault("stall", path="*Q4_K_M.gguf", after=100_000))
-    code = f"from freehold.cli import VERBS, main; VERBS['pull'] = {ENTRY!r}; main(['pull', {NAME!r}])"
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+        [sys.executable, "-m", "freehold", "pull", NAME],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ.copy(),
     )
     assert process.stderr is not None
     lines = []
@@ -129,7 +130,37 @@ def test_ctrl_c_keeps_what_has_arrived(hub: HubServer, home: Path) -> None:
 
 
 def test_help_names_all_kinds_of_reference() -> None:
-    result = CliRunner().invoke(__import__("freehold.cli.pull", fromlist=["command"]).command, ["--help"])
+    result = pull("--help")
     assert result.exit_code == 0
     for word in ("ORG/NAME", "ollama:NAME", "https://", "./FOLDER", "--dry-run"):
         assert word in result.stdout
+
+
+def test_bars_on_a_terminal(hub: HubServer) -> None:
+    """stderr is a terminal of its own; what is drawn there names the file and its speed, and leaves the result."""
+    import pty
+
+    hub.add(NAME, {"tiny-Q4_K_M.gguf": gguf(500_000)})
+    hub.faults += [Fault("cut", path="*Q4_K_M.gguf", after=100_000), Fault("slow", path="*Q4_K_M.gguf", rate=4 << 20)]
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "freehold", "pull", NAME], stdout=subprocess.PIPE, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    drawn = b""
+    while True:
+        try:
+            piece = os.read(ours, 1 << 16)
+        except OSError:  # how Linux says that the other end is closed
+            break
+        if not piece:
+            break
+        drawn += piece
+    os.close(ours)
+    stdout, _ = process.communicate(timeout=20)
+    assert process.returncode == 0, drawn
+    assert b"own/tiny-GGUF@v1" in stdout
+    assert b"tiny-Q4_K_M.gguf" in drawn
+    assert b"MiB" in drawn
+    assert b"again in 1 s" in drawn

@@ -1,6 +1,5 @@
 """`freehold weights`: what it prints where, what it removes, what it refuses, and its exit status."""
 
-import io
 import json
 import os
 from pathlib import Path
@@ -10,14 +9,12 @@ import pytest
 from click.testing import CliRunner, Result
 from made_weights import add, artefact, checkpoint, gguf_bytes
 
-from freehold import cli
 from freehold.cli import main
 from freehold.own.weights.store import Source, Store, open_store
 
 
 @pytest.fixture
-def store(home: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setitem(cli.VERBS, "weights", ("freehold.cli.weights", "x"))
+def store(home: Path) -> Store:
     return open_store()
 
 
@@ -237,7 +234,3 @@ def test_names_are_completed(store: Store) -> None:
     from freehold.cli.weights import _names
 
     assert [item.value for item in _names(None, None, "ti")] == ["tiny"]  # type: ignore[arg-type]
-
-
-def test_streams_are_closed(store: Store) -> None:
-    assert weights("import", "-", stdin=io.BytesIO(b"").getvalue()).exit_code == 1

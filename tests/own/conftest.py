@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from freehold.own.engine import EngineSpec
-from freehold.own.gguf import read_header
 from freehold.own.engines.llamacpp import LlamaCpp
+from freehold.own.gguf import read_header
 
 TEMPLATE = (
     "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>{% endfor %}"
@@ -96,8 +96,7 @@ def tiny(make_gguf: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_repo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`tiny_repo("qwen3", dtype="bfloat16")`: a tiny model as a Hugging Face folder, made once per session. Do not write
-    into it."""
+    """`tiny_repo("qwen3", dtype="bfloat16")`: a tiny model as a Hugging Face folder, made once. Do not write into it."""
     pytest.importorskip("torch", reason="torch is not installed: pip install 'freehold[reference]'")
     pytest.importorskip("transformers", reason="transformers is not installed: pip install 'freehold[reference]'")
     import tiny_models
@@ -111,6 +110,21 @@ def tiny_repo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         return made[key]
 
     return repo
+
+
+@pytest.fixture(scope="session")
+def original_says(tiny_repo: Callable[..., Path]) -> Callable[..., Any]:
+    """`original_says(folder, questions)`: what transformers answers, in this process, once per folder."""
+    from freehold.own.parity.reference import Task, answers
+
+    asked: dict[Path, Any] = {}
+
+    def says(folder: Path, questions: Any) -> Any:
+        if folder not in asked:
+            asked[folder] = answers(Task(str(folder), questions))
+        return asked[folder]
+
+    return says
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,17 @@
 """The steward against a stand-in engine that behaves, or misbehaves, to order; and once against the real one."""
 
 import asyncio
-import json
 import os
 import signal
 import stat
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from standing_in import Bench, StandIn, zombie
 
 from freehold.call.transport import fetch
 from freehold.own import places as places_module
@@ -19,12 +19,7 @@ from freehold.own import steward as steward_module
 from freehold.own.engine import (
     TRANSITIONS,
     EngineSpec,
-    Host,
-    Installed,
     LaunchPlan,
-    Lora,
-    Missing,
-    Probe,
     Published,
     State,
 )
@@ -33,137 +28,6 @@ from freehold.own.life import BoundedLog
 from freehold.own.lives import Prepared, Run
 from freehold.own.schedule import Need
 from freehold.own.steward import Policy, Steward
-
-STAND_IN = r"""
-import json, os, signal, subprocess, sys, threading
-mode, starts = sys.argv[1:3]
-with open(starts, "a") as file:
-    file.write("%d\n" % os.getpid())
-key = json.loads(sys.stdin.readline())["api_key"]
-if mode == "exits":
-    sys.stderr.write("assert failed: no such layer\n")
-    sys.exit(7)
-if mode == "silent":
-    signal.pause()
-if mode == "garbage":
-    print("hello, world", flush=True)
-    signal.pause()
-if mode == "refuses":
-    print(json.dumps({"error": "this is no model"}), flush=True)
-    sys.exit(3)
-if mode == "elsewhere":
-    print(json.dumps({"url": "http://0.0.0.0:1"}), flush=True)
-    signal.pause()
-if mode == "deaf":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-if mode == "parent":
-    child = subprocess.Popen([sys.executable, "-S", "-c", "import signal; signal.pause()"])
-    with open(starts, "a") as file:
-        file.write("%d\n" % child.pid)
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.rfile.read(int(self.headers.get("content-length", 0)))
-        wedged = mode == "wedged" and self.command == "POST"
-        right = self.headers["authorization"] == "Bearer " + key
-        self.send_response(500 if wedged else 200 if right else 401)
-        self.send_header("content-length", "2")
-        self.end_headers()
-        self.wfile.write(b"{}")
-    do_POST = do_GET
-    def log_message(self, *args):
-        sys.stderr.write("a line for the log\n")
-server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-if mode != "deaf":
-    def end(*args):
-        with open(starts, "a") as file:
-            file.write("drained\n")
-        os._exit(0)
-    signal.signal(signal.SIGTERM, end)
-threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-print(json.dumps({"url": "http://127.0.0.1:%d" % server.server_port}), flush=True)
-server.serve_forever()
-"""
-
-
-class StandIn:
-    """An adapter whose engine does what `modes` says for its name; `starts` has a line per start."""
-
-    name = "stand-in"
-    formats = frozenset({"gguf"})
-    loras = "none"
-    sleep_levels: tuple[int, ...] = ()
-    health = Probe("/health")
-    facts = Probe("/props")
-    metrics = None
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.modes: dict[str, str] = {}
-        self.missing = False
-        self.ready_timeout = 10.0
-
-    def probe(self) -> Installed | Missing:
-        return Missing("no such engine here", "pip install it") if self.missing else Installed("1")
-
-    def plan(self, spec: EngineSpec, model: ModelFile, api_key: str, host: Host) -> LaunchPlan:
-        return LaunchPlan(
-            argv=[sys.executable, "-S", "-c", STAND_IN, self.modes.get(spec.name, "good"), str(self.file(spec.name))],
-            env=dict(os.environ),
-            message=json.dumps({"api_key": api_key}).encode() + b"\n",
-            api_key=api_key,
-            memory=100 << 20,
-            mapped=model.weights,
-            ready_timeout=self.ready_timeout,
-        )
-
-    def warm_up(self, spec: EngineSpec, model: ModelFile) -> Probe:
-        return Probe("/v1/completions", b"{}", timeout=5.0)
-
-    def capabilities(self, spec: EngineSpec, model: ModelFile, facts: Mapping[str, Any]) -> list[str]:
-        return ["chat"]
-
-    def fields(self, spec: EngineSpec, lora: Lora | None = None) -> dict[str, Any]:
-        return {"model": lora.name if lora else spec.name}
-
-    def file(self, name: str) -> Path:
-        return self._folder / f"{name}.starts"
-
-    def starts(self, name: str) -> list[str]:
-        return self.file(name).read_text().split() if self.file(name).exists() else []
-
-
-class Bench:
-    """A running steward and what its engines.json says."""
-
-    def __init__(self, folder: Path, model: Path, adapter: Any, policy: Policy) -> None:
-        self.adapter = adapter
-        self.run_dir = folder / "run"
-        self.run_dir.mkdir()
-        self._model = model
-        self.stop = asyncio.Event()
-        self.steward = Steward([], self.run_dir, adapters={"stand-in": adapter}, policy=policy)
-        self.task = asyncio.create_task(self.steward.run(self.stop))
-
-    def spec(self, name: str, **changes: Any) -> EngineSpec:
-        return EngineSpec(name, changes.pop("path", self._model), 512, engine="stand-in", **changes)
-
-    def file(self) -> dict[str, Any]:
-        path = self.run_dir / "engines.json"
-        return json.loads(path.read_bytes()) if path.exists() else {}
-
-    async def until(self, met: Callable[[dict[str, Any]], Any], seconds: float = 15.0) -> dict[str, Any]:
-        """Returns engines.json as soon as `met` holds for it."""
-        async with asyncio.timeout(seconds):
-            while not met(found := self.file()):
-                assert not self.task.done(), self.task.exception()
-                await asyncio.sleep(0.01)
-        return found
-
-    async def state(self, name: str, state: str, seconds: float = 15.0) -> dict[str, Any]:
-        found = await self.until(lambda engines: engines.get(name, {}).get("state") == state, seconds)
-        return dict(found[name])
-
 
 FAST = Policy(first=0.02, longest=0.05, crashes=3, rest=300.0, notice=0.05, drain=5.0)
 
@@ -176,13 +40,6 @@ async def bench(tmp_path: Path, tiny: Path) -> AsyncIterator[Bench]:
     await asyncio.wait_for(bench.task, 15)
     left = [pid for starts in tmp_path.glob("*.starts") for pid in starts.read_text().split() if pid.isdigit()]
     assert not [pid for pid in left if Path(f"/proc/{pid}/stat").exists() and not zombie(pid)], "a child outlived it"
-
-
-def zombie(pid: str) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except OSError:
-        return True
 
 
 async def ask(engine: dict[str, Any], key: str | None = None) -> int:

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import tiny_templates as templates
+from tiny_templates import template
 from tiny_tokenizers import Tokens, build
 
 HIDDEN = 64
@@ -148,7 +148,7 @@ FAMILIES: dict[str, Family] = {
                 original_max_position_embeddings=64,
             ),
         ),
-        LLAMA3_TOKENS, templates.LLAMA3, ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
+        LLAMA3_TOKENS, template("llama3"), ("<|end_of_text|>", "<|eom_id|>", "<|eot_id|>"),
     ),
     "llama4": Family(
         "llama4_text",
@@ -157,90 +157,90 @@ FAMILIES: dict[str, Family] = {
             num_experts_per_tok=1, interleave_moe_layer_step=2, use_qk_norm=True, rms_norm_eps=1e-5,
             rope_parameters=_rope(500000.0), attention_chunk_size=8192,
         ),
-        LLAMA4_TOKENS, templates.LLAMA4, ("<|end_of_text|>", "<|eom|>", "<|eot|>"),
+        LLAMA4_TOKENS, template("llama4"), ("<|end_of_text|>", "<|eom|>", "<|eot|>"),
     ),
     "mistral": Family(
         "mistral", _base(rope_parameters=_rope(1000000.0), sliding_window=None, head_dim=16, rms_norm_eps=1e-5),
-        MISTRAL_TOKENS, templates.MISTRAL,
+        MISTRAL_TOKENS, template("mistral"),
     ),
     "mixtral": Family(
         "mixtral",
         _base(intermediate_size=32, num_local_experts=4, num_experts_per_tok=2, rope_parameters=_rope(1000000.0)),
-        MIXTRAL_TOKENS, templates.MIXTRAL,
+        MIXTRAL_TOKENS, template("mixtral"),
     ),
     "qwen2": Family(
-        "qwen2", _base(rope_parameters=_rope(1000000.0), tie_word_embeddings=True), QWEN2_TOKENS, templates.QWEN2,
+        "qwen2", _base(rope_parameters=_rope(1000000.0), tie_word_embeddings=True), QWEN2_TOKENS, template("qwen2"),
         ("<|im_end|>", "<|endoftext|>"),
     ),
     "qwen2_moe": Family(
         "qwen2_moe",
         _base(**_QWEN_MOE, shared_expert_intermediate_size=64, norm_topk_prob=False, rope_parameters=_rope(1000000.0)),
-        QWEN2_TOKENS, templates.QWEN2, ("<|im_end|>", "<|endoftext|>"),
+        QWEN2_TOKENS, template("qwen2"), ("<|im_end|>", "<|endoftext|>"),
     ),
     "qwen3": Family(
         "qwen3", _base(head_dim=32, rope_parameters=_rope(1000000.0), tie_word_embeddings=True), QWEN3_TOKENS,
-        templates.QWEN3, ("<|im_end|>", "<|endoftext|>"),
+        template("qwen3"), ("<|im_end|>", "<|endoftext|>"),
     ),
     "qwen3_moe": Family(
         "qwen3_moe", _base(**_QWEN_MOE, head_dim=16, norm_topk_prob=True, rope_parameters=_rope(1000000.0)),
-        QWEN3_TOKENS, templates.QWEN3, ("<|im_end|>", "<|endoftext|>"),
+        QWEN3_TOKENS, template("qwen3"), ("<|im_end|>", "<|endoftext|>"),
     ),
     "deepseek_v2": Family(
         "deepseek_v2",
         _base(**{**_MLA, "routed_scaling_factor": 16.0, "topk_method": "greedy", "norm_topk_prob": False},
               rope_parameters=_rope()),
-        DEEPSEEK2_TOKENS, templates.DEEPSEEK2,
+        DEEPSEEK2_TOKENS, template("deepseek2"),
     ),
-    "deepseek_v3": Family("deepseek_v3", _base(**_DEEPSEEK3), DEEPSEEK3_TOKENS, templates.DEEPSEEK3),
-    "deepseek_r1": Family("deepseek_v3", _base(**_DEEPSEEK3), DEEPSEEK3_TOKENS, templates.DEEPSEEK_R1),
+    "deepseek_v3": Family("deepseek_v3", _base(**_DEEPSEEK3), DEEPSEEK3_TOKENS, template("deepseek3")),
+    "deepseek_r1": Family("deepseek_v3", _base(**_DEEPSEEK3), DEEPSEEK3_TOKENS, template("deepseek_r1")),
     "gemma2": Family(
         "gemma2",
         _base(4, head_dim=16, query_pre_attn_scalar=16, sliding_window=16, tie_word_embeddings=True,
               rope_parameters=_rope()),
-        GEMMA_TOKENS, templates.GEMMA2, ("<eos>", "<end_of_turn>"),
+        GEMMA_TOKENS, template("gemma2"), ("<eos>", "<end_of_turn>"),
     ),
     "gemma3": Family(
         "gemma3_text",
         _base(6, head_dim=16, query_pre_attn_scalar=16, sliding_window=16, tie_word_embeddings=True,
               rope_parameters={"sliding_attention": _rope(), "full_attention": _rope(1000000.0, "linear", factor=8.0)}),
-        GEMMA_TOKENS, templates.GEMMA3, ("<eos>", "<end_of_turn>"),
+        GEMMA_TOKENS, template("gemma3"), ("<eos>", "<end_of_turn>"),
     ),
     "falcon": Family(
         "falcon",
         {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512,
          "multi_query": True, "parallel_attn": True, "new_decoder_architecture": False, "bias": False, "alibi": False,
          "tie_word_embeddings": True, "ffn_hidden_size": 256, "num_kv_heads": 1},
-        FALCON_TOKENS, templates.FALCON,
+        FALCON_TOKENS, template("falcon"),
     ),
     "falcon_40b": Family(
         "falcon",
         {"hidden_size": HIDDEN, "num_hidden_layers": 2, "num_attention_heads": 4, "max_position_embeddings": 512,
          "multi_query": True, "parallel_attn": True, "new_decoder_architecture": True, "bias": False, "alibi": False,
          "tie_word_embeddings": True, "ffn_hidden_size": 256, "num_kv_heads": 2},
-        FALCON_TOKENS, templates.FALCON,
+        FALCON_TOKENS, template("falcon"),
     ),
     "command_r": Family(
         "cohere",
         _base(num_key_value_heads=4, logit_scale=0.5, use_qk_norm=False, tie_word_embeddings=True,
               rope_parameters=_rope(8000000.0)),
-        COMMAND_R_TOKENS, templates.COMMAND_R,
+        COMMAND_R_TOKENS, template("command_r"),
     ),
     "command_r7b": Family(
         "cohere2",
         _base(4, logit_scale=0.5, sliding_window=16, head_dim=16, tie_word_embeddings=True,
               rope_parameters=_rope(50000.0)),
-        COMMAND_R_TOKENS, templates.COMMAND_R,
+        COMMAND_R_TOKENS, template("command_r"),
     ),
     "gpt_oss": Family(
         "gpt_oss",
         _base(intermediate_size=32, head_dim=16, num_local_experts=4, num_experts_per_tok=2, sliding_window=16,
               rope_parameters=_rope(150000.0, "yarn", factor=32.0, beta_fast=32.0, beta_slow=1.0, truncate=False,
                                     original_max_position_embeddings=16)),
-        GPT_OSS_TOKENS, templates.GPT_OSS, ("<|return|>", "<|endoftext|>", "<|call|>"),
+        GPT_OSS_TOKENS, template("gpt_oss"), ("<|return|>", "<|endoftext|>", "<|call|>"),
     ),
     "phi3": Family(
         "phi3", _base(num_key_value_heads=4, original_max_position_embeddings=512, rope_parameters=_rope()),
-        PHI3_TOKENS, templates.PHI3, ("<|endoftext|>", "<|end|>"), "Phi-3-tiny-instruct",
+        PHI3_TOKENS, template("phi3"), ("<|endoftext|>", "<|end|>"), "Phi-3-tiny-instruct",
     ),
     "phi2": Family(
         "phi", _base(num_key_value_heads=4, rope_parameters=_rope(partial_rotary_factor=0.5)), PHI2_TOKENS, None

@@ -9,7 +9,7 @@ tokenizer.json files; llama.cpp's names for them are in its src/llama-vocab.cpp.
 from collections import Counter
 from typing import Any, NamedTuple
 
-TEXT = """The steward looked at the weather and wrote it down: rain in the morning, sun at noon, 17 degrees by 3 o'clock.
+TEXT = """The steward looked at the weather and wrote it down: rain in the morning, sun at noon, 17 degrees by 3 pm.
 "How much does it cost?" asked the visitor. It costs 1,250.75 dollars, or 40% less if you're willing to wait 365 days.
 We've been told that they'll come back; I'd rather not say when. She's sure, he isn't, and that's where it ends.
 def greet(name: str, times: int = 3) -> list[str]:
@@ -17,7 +17,7 @@ def greet(name: str, times: int = 3) -> list[str]:
 {"city": "Paris", "unit": "celsius", "values": [1, 22, 333, 4444, null, true]}
 A model answers a question with the words that it has seen together before, one token after another, until the end.
 The house has many rooms, and every room has a door; behind every door there is a question, behind it an answer.
-Größe, naïve café, señor, Ærø, Ελλάδα, Москва говорит, 東京は大きい, 你好世界, 안녕하세요, emoji \U0001f600\U0001f680 too.
+Größe, naïve café, señor, Ærø, Ελλάδα, Москва говорит, 東京は大きい, 你好世界, 안녕하세요, \U0001f600\U0001f680 too.
 
     Indented text,	with tabs,  double  spaces and\r\nother line ends.
 The weather tomorrow will be like the weather today. The answer to the question is the question to the answer.

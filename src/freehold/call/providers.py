@@ -28,6 +28,7 @@ from freehold.call.clouds import (
     versioned,
     wanting,
 )
+from freehold.config import deployed
 from freehold.config import load as config_load
 from freehold.config.checks import wrong_url
 from freehold.config.schema import Config, DialectName, ModelFacts, Provider, Timeouts
@@ -111,8 +112,11 @@ def rows() -> dict[str, ProviderRow]:
 
 
 def load_config(path: Path | None, env: Mapping[str, str]) -> config_load.Loaded:
-    """Returns `config.load.load` with the names of the built-in providers. Raises ConfigErrors."""
-    return config_load.load(path, env, providers=rows().keys())
+    """Returns `config.load.load` with the names of the built-in providers, and what `freehold deploy` has added to it.
+
+    Raises ConfigErrors.
+    """
+    return deployed.merge(config_load.load(path, env, providers=rows().keys()), deployed.read(deployed.path_in(env)))
 
 
 def row_of(name: str, dialect: DialectName | None = None) -> ProviderRow:

@@ -156,7 +156,9 @@ def _as_dict(version: "Version") -> dict[str, Any]:
 def _bytes(count: int | None) -> str | None:
     from freehold.own.memory import shown
 
-    return None if count is None else shown(count)
+    if count is None:
+        return None
+    return shown(count) if count >= 1024 else f"{count} bytes"
 
 
 # What is shown while it runs

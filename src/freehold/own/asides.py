@@ -74,3 +74,9 @@ async def _ask(run: Run, probes: list[Probe]) -> str | None:
     except EngineError as error:
         return error.message
     return None
+
+
+async def kill_soon(kill: Callable[[], None]) -> None:
+    """After the workers were told: they should know why before the connections break."""
+    await asyncio.sleep(0.01)
+    kill()

@@ -13,8 +13,8 @@ silence is counted only while requests are in flight, and adds up over clients t
         is no sign of life. Signs of life are a byte, a token for the probe, and the engine's own progress counter.
 honest  reasons are known from the work itself: the longest prompt that waits for its first byte, at the speed this
         engine reads; and the most tokens that may come without a byte, at the speed it writes. Where a counter of the
-        engine shows such work, its standstill leaves no excuse. A probe may queue behind full slots: its failure
-        counts only when the honest reasons are used up.
+        engine shows such work, its standstill leaves no excuse, nor does its silence, but for a batch of a prompt. A
+        probe may queue behind full slots: its failure counts only when the honest reasons are used up.
 
 The probe ends at 1.9 T after the last sign of life, so a wedge is told within 2 T where no honest reason lasts longer.
 
@@ -46,6 +46,9 @@ LONGEST = 900.0
 """No honest reason holds longer than this."""
 SHORT_PROMPT = 64
 """A prompt of fewer tokens says nothing of reading speed."""
+BATCH = 4096
+"""Tokens of a prompt that an engine reads in one batch, at most: llama.cpp answers nothing meanwhile, not even for its
+counter."""
 SAMPLES = 512
 ENOUGH = 100
 """Pauses to be known before their quantile says anything."""
@@ -107,6 +110,8 @@ class Judge:
         self._pauses: deque[float] = deque(maxlen=SAMPLES)
         self._reading: deque[float] = deque(maxlen=SPEEDS)
         self._writing: deque[float] = deque(maxlen=SPEEDS)
+        self._readable = False
+        """Its counter was read at least once."""
         self._seen: Seen | None = None
         self.began(0.0)
 
@@ -164,10 +169,12 @@ class Judge:
         """Returns the seconds, past T, for which silence may have an honest reason."""
         enough = STILL * self.patience
         still = self._progress is not None and self._read - self._still >= enough and seen.at - self._read <= enough
+        steps = self._counts == "steps"
         reading = writing = 0.0
-        if seen.prompt_tokens and not (still and self._counts == "steps"):
-            reading = _duration(seen.prompt_tokens, self._reading, UNMEASURED_READ)
-        if seen.unseen_tokens and not (still and self._counts != "ends"):
+        if seen.prompt_tokens and not (still and steps):
+            tokens = min(seen.prompt_tokens, BATCH) if steps and self._readable else seen.prompt_tokens
+            reading = _duration(tokens, self._reading, UNMEASURED_READ)
+        if seen.unseen_tokens and not (self._readable and self._counts != "ends"):
             writing = _duration(seen.unseen_tokens, self._writing, UNMEASURED_WRITE)
         return min(LONGEST, reading + writing)
 
@@ -179,7 +186,7 @@ class Judge:
                 sign = seen.at
             if seen.progress != self._progress or seen.at - self._read > STILL * self.patience:
                 self._still = seen.at
-            self._progress, self._read = seen.progress, seen.at
+            self._progress, self._read, self._readable = seen.progress, seen.at, True
         received = before.received if before is not None else 0
         if seen.received != received:
             byte = seen.at if seen.last_byte is None else min(seen.at, seen.last_byte)

@@ -113,11 +113,12 @@ class Server:
         for peer in list(self._peers.values()):
             peer.send(self._last)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         if self._server is not None:
             self._server.close()
         for peer in list(self._peers.values()):
             peer.cut()
+        await asyncio.sleep(0)  # sockets are closed by what was scheduled now
 
     def _peer(self) -> "_Peer":
         return _Peer(self, next(self._numbers))

@@ -224,7 +224,8 @@ class _Plan:
             return
         if later is None:
             later = self._make_room(need)
-        self._then_use.add(need, later or ())
+        if later is not None:  # one that must wait for those before it to come and go again holds no place
+            self._then_use.add(need, later)
         if asleep is not None:
             self._now_use.add(_held(asleep), asleep.on)
 
@@ -273,10 +274,14 @@ class _Plan:
         return True
 
     def _make_room(self, need: Need) -> tuple[int, ...] | None:
-        """Sends away who has to go, once all of them may; until then notes when that will be."""
+        """Sends away who has to go, once all of them may; until then notes when that will be.
+
+        One that still loads may have to go as well, when it has had its stay: otherwise small models that come and go
+        could keep a large one out for ever.
+        """
         candidates = sorted(
-            (one for one in self._staying.values() if not one.pinned and one.phase != "loading"),
-            key=lambda one: (_active(one), one.used, one.name),
+            (one for one in self._staying.values() if not one.pinned),
+            key=lambda one: (one.phase == "loading", _active(one), one.used, one.name),
         )
         chosen: list[Resident] = []
         for candidate in candidates:
@@ -290,6 +295,11 @@ class _Plan:
                 self._then_use.add(_held(candidate), candidate.on, -1)
             else:
                 chosen.remove(candidate)
+        place = self._then_use.place(need)
+        if place is None:
+            for candidate in chosen:
+                self._then_use.add(_held(candidate), candidate.on)
+            return None
         for candidate in chosen:
             del self._staying[candidate.name]
         ripe = [self._ripe_at(candidate) for candidate in chosen]
@@ -301,9 +311,9 @@ class _Plan:
                 if sleeps and asleep is not None:
                     self._then_use.add(asleep, candidate.on)
                 self.actions.append(Evict(candidate.name, sleep=sleeps))
-        else:
+        elif max(ripe) < float("inf"):
             self._ask_again(max(ripe))
-        return self._then_use.place(need)
+        return place
 
     def _gpu_is_short(self, need: Need) -> bool:
         """Whether only GPU memory is missing, so that those who can sleep need not end."""
@@ -313,6 +323,8 @@ class _Plan:
     def _ripe_at(self, resident: Resident) -> float:
         if resident.phase == "asleep":
             return self._now
+        if resident.phase == "loading":
+            return float("inf")
         if _active(resident):
             return resident.since + resident.stay
         return max(resident.used, resident.since) + self._rules.linger

@@ -101,7 +101,7 @@ class Steward:
             await self._link()
             await self._run(stop)
         finally:
-            self._server.close()
+            await self._server.close()
             os.close(lock)
 
     async def _link(self) -> None:

@@ -19,10 +19,11 @@ from typing import Any
 
 from msgspec import structs
 
-from freehold.own.asides import adapt, look_at, lora_changes, put_to_sleep, waken
+from freehold.own.asides import adapt, kill_soon, look_at, lora_changes, put_to_sleep, waken
 from freehold.own.budget import Budget
 from freehold.own.engine import Adapter, EngineSpec, Published, State
-from freehold.own.events import Adapted, Event, Heard, Planned, Slept, Stop, Tick, Wanted, Wedged
+from freehold.own.events import Adapted, Event, Heard, Planned, Slept, Stop, Wanted, Wedged
+from freehold.own.link import Report
 from freehold.own.lives import (
     Answering,
     Ended,
@@ -88,10 +89,7 @@ class Transitions:
         return self._stopping and not self.runs
 
     def published(self) -> dict[str, Published]:
-        absent = {
-            name: Published(State.FAILED, error=reason, lasting=True, since=0.0)
-            for name, reason in self._absent.items()
-        }
+        absent = {name: Published(State.FAILED, error=why, lasting=True) for name, why in self._absent.items()}
         return absent | {name: slot.published(self._stopping) for name, slot in self._slots.items()}
 
     def announced(self, sequence: int) -> None:
@@ -106,39 +104,33 @@ class Transitions:
                 if not self._stopping:
                     self._absent = absent
                     self._want({spec.name: spec for spec in specs})
-            case Heard(worker, report):
-                if report is None:
-                    self._tally.gone(worker)
-                else:
-                    self._tally.heard(worker, report, time.monotonic())
+            case Heard(worker, None):
+                self._tally.gone(worker)
+            case Heard(worker, Report() as report):
+                self._tally.heard(worker, report, time.monotonic())
             case Planned():
                 self._planned(event)
             case Spawned(run, life, plan):
                 run.life, run.plan = life, plan
                 if run.ending or run.state is State.DRAINING:
                     life.kill()
-            case Answering(run):
-                if run.state is State.STARTING:
-                    run.to(State.WARMING)
-            case Warm(run):
-                if run.state is State.WARMING:
-                    self._ready(event)
+            case Answering(run) if run.state is State.STARTING:
+                run.to(State.WARMING)
+            case Warm(run) if run.state is State.WARMING:
+                self._ready(event)
             case Ended(run, reason, lasting):
                 self._ended(run, reason, lasting)
             case Slept(run, error):
                 self._slept(run, error)
             case Adapted(run, spec, error):
                 self._adapted(run, spec, error)
-            case Wedged(run, why):
-                if run.serves:
-                    self._eject(run, why)
+            case Wedged(run, why) if run.serves:
+                self._eject(run, why)
             case Stop():
                 self._stopping = True
                 for slot in self._slots.values():
                     slot.spec = None
                     self._retire(slot)
-            case Tick():
-                pass
 
     # what is wanted
 
@@ -338,7 +330,7 @@ class Transitions:
         slot = self._slots[run.name]
         slot.error = why
         if run.life is not None:
-            self._begin(_kill_soon(run.life.kill))
+            self._begin(kill_soon(run.life.kill))
 
     def _slept(self, run: Run, error: str | None) -> None:
         if run.state is not State.SLEEPING or run.life is None:
@@ -402,9 +394,3 @@ class Transitions:
         else:
             run.ending = True
             self._begin(run.life.stop(self._policy.drain))
-
-
-async def _kill_soon(kill: Callable[[], None]) -> None:
-    """After the workers were told: they should know why before the connections break."""
-    await asyncio.sleep(0.01)
-    kill()

@@ -69,7 +69,8 @@ def test_a_family_says_the_same_in_llama_cpp(
     report = convert(folder, tmp_path / "made.gguf", name=f"{family} tiny", outtype="f32")
     assert report.notes == () or family in ("mistral", "command_r", "command_r7b"), report.notes
     running = engine(tmp_path / "made.gguf")
-    for text, (ids, after) in zip(TEXTS, reference(folder, TEXTS), strict=True):
+    texts = TEXTS[:1] if "num_hidden_layers" in options else TEXTS
+    for text, (ids, after) in zip(texts, reference(folder, texts), strict=True):
         raw = " " + text if "Metaspace" in (folder / "tokenizer.json").read_text() else text
         assert running.tokens(raw) == ids, text
         said, ended = running.greedy(ids, STEPS)

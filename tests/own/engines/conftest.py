@@ -1,16 +1,14 @@
 """Engines that cannot be installed here, as tests/support/standin_engine.py, and a model folder for them."""
 
 import asyncio
-import importlib.util
 import json
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
 import pytest
+from standin_engine import write_commands
 
 from freehold.call.transport import fetch
 from freehold.own.engine import Adapter, EngineSpec, Host, LaunchPlan
@@ -19,23 +17,11 @@ from freehold.own.engines import describe
 from freehold.own.gguf import ModelFile
 from freehold.own.life import BoundedLog, Life, launch
 
-SUPPORT = Path(__file__).parents[2] / "support"
-
-
-def load_standin() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("standin_engine", SUPPORT / "standin_engine.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["standin_engine"] = module
-    spec.loader.exec_module(module)
-    return module
-
 
 @pytest.fixture
 def standins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder first on the PATH whose `vllm`, `sglang` ... are the stand-in."""
-    folder: Path = load_standin().write_commands(tmp_path / "bin")
+    folder = write_commands(tmp_path / "bin")
     monkeypatch.setenv("PATH", str(folder), prepend=":")
     return folder
 

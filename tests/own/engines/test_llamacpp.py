@@ -43,13 +43,12 @@ def test_a_batch_takes_the_whole_context_unless_the_vocabulary_is_large(tiny: Pa
 def test_capabilities_come_from_the_template(tiny: Path) -> None:
     spec, model = EngineSpec("tiny", tiny, 512), read_header(tiny)
     plain = LlamaCpp().capabilities(spec, model, {"chat_template_caps": {"supports_tools": False}})
-    assert plain == ["chat", "completions", "count", "embeddings", "schema"]
+    assert plain == ["chat", "completions", "count", "embeddings", "logprobs", "lora_static", "schema"]
     assert "tools" in LlamaCpp().capabilities(spec, model, {"chat_template_caps": {"supports_tools": True}})
     assert "chat" not in LlamaCpp().capabilities(spec, msgspec.structs.replace(model, template=False), {})
-    assert LlamaCpp().capabilities(spec, msgspec.structs.replace(model, architecture="bert"), {}) == [
-        "embeddings",
-        "count",
-    ]
+    bert = msgspec.structs.replace(model, architecture="bert")
+    assert LlamaCpp().capabilities(spec, bert, {}) == ["count", "embeddings"]
+    assert LlamaCpp().capabilities(spec, msgspec.structs.replace(bert, pooling=4), {}) == ["rerank"]
 
 
 def test_a_missing_engine_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,7 +124,7 @@ JSON = st.recursive(
 KEYS = [*CONFIG, "text_config", "chat_template", "kv_lora_rank", "eos_token", "multi_query", "head_dim"]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 @given(config=st.dictionaries(st.sampled_from(KEYS), JSON), tokens=JSON | st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_any_configuration(config: dict[str, Any], tokens: Any, tmp_path: Path) -> None:
     found = of(tmp_path, config, tokenizer_config__json=json.dumps(tokens).encode())

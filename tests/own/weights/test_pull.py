@@ -14,11 +14,11 @@ from freehold.errors import EngineError
 from freehold.fake.hub import HubServer
 from freehold.own.gguf import read_header
 from freehold.own.weights.choose import Listed, is_pickle, label_of, pick
-from freehold.own.weights.events import Done
+from freehold.own.weights.events import Done, Note
 from freehold.own.weights.plan import Plan, Planned, estimate, refuse_full_disk
 from freehold.own.weights.pull import look
 from freehold.own.weights.reference import parse
-from freehold.own.weights.store import Source, Store
+from freehold.own.weights.store import Artefact, Source, Store, Version
 
 NAME = "acme/tiny-llama"
 
@@ -89,6 +89,39 @@ async def test_a_quantisation_that_is_nowhere_is_made(hub: HubServer, puller: Pu
         puller.store.choose(version, "Q8_0")
     assert caught.value.code == "unverified"
     assert puller.store.choose(version).quantisation == "F32"
+
+
+async def test_what_is_made_passes_the_parity_gate_and_serves(
+    hub: HubServer, puller: Puller, llama: dict[str, bytes], engine_needed: None
+) -> None:
+    version = await puller(f"{NAME}:Q8_0", check=True)
+    assert [(one.quantisation, one.verdict) for one in version.artefacts[1:]] == [("F32", "passed"), ("Q8_0", "passed")]
+    assert version.artefacts[2].evidence is not None
+    assert puller.store.choose(version).quantisation == "Q8_0"
+
+
+async def test_without_torch_a_conversion_serves_unverified(
+    hub: HubServer, puller: Puller, llama: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("freehold.own.parity.original.missing", lambda: "the reference needs torch")
+    version = await puller(NAME, check=True)
+    assert puller.store.choose(version).verdict == "unverified"
+    assert any("needs torch" in note.text and "freehold[reference]" in note.text for note in puller.heard(Note))
+
+
+async def test_a_conversion_that_fails_the_gate_does_not_serve(
+    hub: HubServer, puller: Puller, llama: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(store: Store, version: Version, artefact: Artefact, originals: object) -> Version:
+        return store.judge(version.name, version.version, artefact.id, "quarantined", {"why": "a test"})
+
+    monkeypatch.setattr("freehold.own.parity.gate.judge", fails)
+    version = await puller(NAME, check=True)
+    assert version.artefacts[1].verdict == "quarantined"
+    assert any("does not say what its original says" in note.text for note in puller.heard(Note))
+    with pytest.raises(EngineError) as caught:
+        puller.store.choose(version, format="gguf")
+    assert caught.value.code == "quarantined"
 
 
 async def test_a_quantisation_that_nobody_can_make(hub: HubServer, puller: Puller) -> None:

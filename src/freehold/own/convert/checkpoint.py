@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from freehold.own.convert.config import MAX_WIDTH
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 from freehold.own.weights.safetensors import TensorFile, check_index, read_header, read_index
 
 INDEX = "model.safetensors.index.json"
@@ -89,6 +89,16 @@ class Checkpoint:
         scale = numbers(self._view(self._scaled[name]), self._tensors[self._scaled[name]].dtype)
         return _unscaled(name, numbers(raw, self._tensors[name].dtype), scale, self._block)
 
+    def release(self, name: str) -> None:
+        """Tells the kernel that the pages of a tensor are not needed soon, so that memory does not fill up."""
+        for one in (name, self._scaled.get(name, name)):
+            stored = self._tensors[one]
+            data = self._maps.get(stored.file)
+            start = -(-stored.start // mmap.PAGESIZE) * mmap.PAGESIZE
+            length = stored.stop // mmap.PAGESIZE * mmap.PAGESIZE - start
+            if data is not None and length > 0 and hasattr(data, "madvise") and hasattr(mmap, "MADV_DONTNEED"):
+                data.madvise(mmap.MADV_DONTNEED, start, length)
+
     def close(self) -> None:
         """Forgets the mapped files; arrays still in use keep theirs alive."""
         self._maps.clear()
@@ -146,7 +156,7 @@ def _fp8_block(config: Mapping[str, Any]) -> tuple[int, int] | None:
         isinstance(block, list) and len(block) == 2 and all(type(one) is int and 1 <= one <= MAX_WIDTH for one in block)
     )
     if method != "fp8" or not isinstance(block, list) or not good:
-        raise refuse(
+        raise unsupported(
             f"config.json: the weights are already quantised ({str(method)[:40]}), which this cannot convert",
             "pull the unquantised repository, or a GGUF one",
         )

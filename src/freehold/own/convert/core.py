@@ -11,14 +11,13 @@ from typing import Any
 
 import yaml
 
-from freehold.errors import EngineError
 from freehold.own.convert import metadata, tokenizer
 from freehold.own.convert.checkpoint import Checkpoint
 from freehold.own.convert.config import Config, read_bytes
 from freehold.own.convert.encode import FILE_TYPES
 from freehold.own.convert.families import FAMILIES
 from freehold.own.convert.family import Family, Model
-from freehold.own.convert.problems import need_packages, refuse
+from freehold.own.convert.problems import need_packages, refuse, unsupported
 from freehold.own.convert.report import Report
 from freehold.own.convert.tensors import Planned, plan
 from freehold.own.convert.vocabulary import Vocabulary
@@ -96,11 +95,9 @@ def _family(config: Config) -> Family:
     family = supported(config.outer)
     if family is None:
         known = ", ".join(dict.fromkeys(one.title for one in FAMILIES))
-        raise EngineError(
+        raise unsupported(
             f"models of the architecture {config.architecture or config.model_type or 'unnamed'!r} cannot be converted",
-            code="unsupported_architecture",
-            retry="no",
-            hint=f"supported: {known}; pull a GGUF of this model, or run it with the transformers or vllm engine",
+            f"supported: {known}; pull a GGUF of this model, or run it with the transformers or vllm engine",
         )
     return family
 

@@ -61,7 +61,7 @@ def encode(name: str, array: Any, dtype: str, kind: str) -> Any:
             np.uint16
         )
     if kind == "F16":
-        if values.size and float(np.abs(values).max()) > MAX_F16:
+        if values.size and max(float(values.max()), -float(values.min())) > MAX_F16:
             raise refuse(f"tensor {name} has values too large for F16", "convert with outtype bf16 or f32")
         return values.astype(np.float16)
     from gguf import GGMLQuantizationType, quants
@@ -74,7 +74,7 @@ def check_finite(name: str, array: Any, dtype: str) -> None:
     import numpy as np
 
     if dtype == "BF16":
-        good = not bool(((array & np.uint16(0x7F80)) == np.uint16(0x7F80)).any())
+        good = not array.size or int((array & np.uint16(0x7FFF)).max()) < 0x7F80
     elif dtype in ("F8_E4M3", "F8_E5M2"):
         good = bool(np.isfinite(numbers(array, dtype)).all())
     elif array.dtype.kind == "f":

@@ -16,9 +16,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from freehold.errors import EngineError
 from freehold.own.convert.checkpoint import Checkpoint
 from freehold.own.convert.config import Config
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 
 
 class Change(Struct, frozen=True):
@@ -55,8 +56,8 @@ class Family(Struct, frozen=True):
     """One family. `arch` is llama.cpp's name, `title` what people call it (for the table of what is supported).
 
     `layer` gives the shapes of layer n; `extras` tensors made from the configuration; `metadata` what goes beyond or
-    against the common keys (None takes a common key out); `check` raises EngineError for what llama.cpp cannot run;
-    `ignore` holds prefixes of source tensors that are left out knowingly.
+    against the common keys (None takes a common key out); `check` refuses what llama.cpp cannot run (its errors get the
+    code unsupported_architecture); `ignore` holds prefixes of source tensors that are left out knowingly.
     """
 
     name: str
@@ -110,7 +111,10 @@ class Model:
             "rotary": max(1, int(head * config.rope().partial) // 2),
         }
         self.sizes.update(family.dimensions(self))
-        family.check(self)
+        try:
+            family.check(self)
+        except EngineError as error:
+            raise unsupported(error.message) from None
 
     def note(self, text: str) -> None:
         if text not in self.notes:

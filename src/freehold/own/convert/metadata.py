@@ -10,7 +10,7 @@ from typing import Any
 
 from freehold.own.convert.config import Config, Rope
 from freehold.own.convert.family import Extra, Model
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 
 MAX_TEXT = 500
 
@@ -87,7 +87,7 @@ def rope_keys(model: Model, rope: Rope) -> dict[str, Any]:
         model.note("the context is stretched by dynamic NTK scaling, which llama.cpp does not have: longer texts than "
                    f"{model.config.original_context(rope)} tokens come out worse")  # fmt: skip
     elif rope.kind not in ("default", "llama3", "none"):
-        raise refuse(
+        raise unsupported(
             f"config.json: rotary scaling {rope.kind!r} is not known here",
             "supported: linear, dynamic, yarn, llama3, longrope",
         )

@@ -6,15 +6,21 @@ table is compared with every row on texts chosen to tell them apart, with the `t
 installed; if none cuts them alike, the model is refused: the wrong one would spoil every prompt without a word.
 """
 
+import importlib.util
 import json
+import subprocess
+import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 
+MODULE = "freehold.own.convert.pretokenizers"
+PATIENCE = 20.0
+"""Seconds for a comparison; it takes one."""
 CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _TAIL = r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -214,33 +220,49 @@ def _plain(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def _alike(pre_tokenizer: Any) -> str:
-    try:
-        from tokenizers import Tokenizer
-    except ImportError:
-        raise refuse(
+    """Returns the name of a row that cuts PROBES as `pre_tokenizer` does. It runs in a child process for a limited time:
+    a pattern from a repository may take for ever."""
+    if importlib.util.find_spec("tokenizers") is None:
+        raise unsupported(
             "tokenizer.json: the pre-tokenizer is not one that llama.cpp is known to have",
             "pip install tokenizers, so that it can be compared with the known ones, or pull a GGUF of this model",
+        )
+    try:
+        done = subprocess.run(  # noqa: S603, our own interpreter
+            [sys.executable, "-m", MODULE],
+            input=json.dumps(pre_tokenizer).encode(),
+            capture_output=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise refuse(
+            f"tokenizer.json: its pre-tokenizer did not finish ten lines of text in {PATIENCE:.0f} s"
         ) from None
+    name = done.stdout.decode(errors="replace").strip()
+    if done.returncode:
+        raise refuse(f"tokenizer.json: the pre-tokenizer cannot be used: {name[:120] or 'it crashes'}")
+    if not name:
+        raise unsupported(
+            "tokenizer.json: llama.cpp has no pre-tokenizer that cuts text as this one does",
+            f"known: {', '.join(name for name, _ in TABLE)}; run the model with transformers or vllm instead",
+        )
+    return name
+
+
+def compare(pre_tokenizer: Any) -> str:
+    """Returns the name of the row that cuts PROBES as `pre_tokenizer` does, or nothing. Raises what tokenizers raises."""
+    from tokenizers import Tokenizer
 
     model = {"type": "BPE", "vocab": {}, "merges": []}
 
     def cuts(value: Any) -> list[list[str]]:
-        built = Tokenizer.from_str(
-            json.dumps({"version": "1.0", "added_tokens": [], "pre_tokenizer": value, "model": model})
-        )
+        whole = {"version": "1.0", "added_tokens": [], "pre_tokenizer": value, "model": model}
+        built = Tokenizer.from_str(json.dumps(whole))
         return [[word for word, _ in built.pre_tokenizer.pre_tokenize_str(text)] for text in PROBES]
 
-    try:
-        found = cuts(pre_tokenizer)
-    except Exception as error:  # the tokenizers package raises plain Exception for what it cannot build
-        raise refuse(f"tokenizer.json: the pre-tokenizer cannot be used: {str(error)[:120]}") from None
-    for name, row in TABLE:
-        if cuts(as_json(row)) == found:
-            return name
-    raise refuse(
-        "tokenizer.json: llama.cpp has no pre-tokenizer that cuts text as this one does",
-        f"known: {', '.join(name for name, _ in TABLE)}; run the model with transformers or vllm instead",
-    )
+    found = cuts(pre_tokenizer)
+    return next((name for name, row in TABLE if cuts(as_json(row)) == found), "")
 
 
 def as_json(row: Sequence[Step]) -> dict[str, Any]:
@@ -257,3 +279,17 @@ def as_json(row: Sequence[Step]) -> dict[str, Any]:
             pattern = {"Regex": step.pattern}
             parts.append({"type": "Split", "pattern": pattern, "behavior": step.behaviour, "invert": False})
     return {"type": "Sequence", "pretokenizers": parts}
+
+
+def main() -> int:
+    """The child of `_alike`: reads a pre-tokenizer from stdin, writes a name."""
+    try:
+        sys.stdout.write(compare(json.loads(sys.stdin.read())))
+    except Exception as error:  # tokenizers raises plain Exception for what it cannot build
+        sys.stdout.write(str(error))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

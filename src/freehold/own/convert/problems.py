@@ -13,6 +13,13 @@ def refuse(message: str, hint: str = "get the files again, or check where they c
     return EngineError(message, code="bad_weights", retry="no", hint=hint)
 
 
+def unsupported(
+    message: str, hint: str = "pull a GGUF of this model, or run it with the transformers or vllm engine"
+) -> EngineError:
+    """Returns the error for files that are well but hold what llama.cpp does not run."""
+    return EngineError(message, code="unsupported_architecture", retry="no", hint=hint)
+
+
 def need_packages() -> None:
     """Raises EngineError when a package that every conversion needs is missing."""
     for name in NEEDED:

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from freehold.own.convert.config import MAX_VOCABULARY, listed
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 from freehold.own.convert.sentencepiece import BPE, UNIGRAM, SentencePieces
 from freehold.own.convert.vocabulary import ALWAYS, BYTE, FIRST, NEVER, NORMAL, UNKNOWN, UNUSED, Vocabulary
 
@@ -103,7 +103,7 @@ def from_unigram(vocab: Any, unk: int | None, file: Any) -> Vocabulary:
 def from_pieces(pieces: SentencePieces) -> Vocabulary:
     """Returns the vocabulary of a tokenizer.model."""
     if pieces.kind not in (UNIGRAM, BPE):
-        raise refuse(f"tokenizer.model: a model of kind {pieces.kind} is not run by llama.cpp (1 unigram, 2 BPE)")
+        raise unsupported(f"tokenizer.model: a model of kind {pieces.kind} is not run by llama.cpp (1 unigram, 2 BPE)")
     found = Vocabulary(
         model="llama" if pieces.kind == BPE else "t5",
         tokens=list(pieces.pieces),
@@ -146,7 +146,7 @@ def _spaces(file: Any) -> tuple[str, list[str]]:
                 isinstance(pattern, dict) and pattern.get("String") == " " and one.get("content") == SPACE
             )
         elif kind not in _HARMLESS:
-            raise refuse(f"tokenizer.json: text is changed by {str(kind)[:40]} first, which llama.cpp cannot do")
+            raise unsupported(f"tokenizer.json: text is changed by {str(kind)[:40]} first, which llama.cpp cannot do")
         elif kind != "Precompiled":
             notes.append(f"the tokenizer changes text by {kind} first, llama.cpp does not")
     for one in steps(file.pre_tokenizer):
@@ -156,12 +156,12 @@ def _spaces(file: Any) -> tuple[str, list[str]]:
             scheme = one.get("prepend_scheme") or (ALWAYS if one.get("add_prefix_space", True) else NEVER)
             prefix = scheme if scheme in (ALWAYS, FIRST) else prefix
         elif kind != "Split":
-            raise refuse(
+            raise unsupported(
                 f"tokenizer.json: text is cut by {str(kind)[:40]}, which llama.cpp cannot do",
                 "supported: byte-level BPE, and SentencePiece-like BPE and Unigram with ▁ for spaces",
             )
     if not spaced:
-        raise refuse(
+        raise unsupported(
             "tokenizer.json: the tokens are neither bytes nor text with ▁ for spaces",
             "supported: byte-level BPE, and SentencePiece-like BPE and Unigram with ▁ for spaces",
         )

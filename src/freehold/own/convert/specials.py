@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from freehold.own.convert.config import Config, read_bytes, read_json
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 
 MAX_TEMPLATE = 1 << 20
 ROLES = {"bos": "bos", "eos": "eos", "unk": "unknown", "pad": "padding", "sep": "seperator", "mask": "mask"}
@@ -34,13 +34,16 @@ class Specials(Struct):
     tokenizer_class: str = ""
 
 
-def read(folder: Path, config: Config, tokens: Mapping[str, int], size: int) -> Specials:
-    """Reads what the files of `folder` say. `tokens` are the texts and ids of the vocabulary, `size` its length."""
+def read(
+    folder: Path, config: Config, tokens: Mapping[str, int], size: int, known: Mapping[str, int] | None = None
+) -> Specials:
+    """Reads what the files of `folder` say. `tokens` are the texts and ids of the vocabulary, `size` its length,
+    `known` the ids that the vocabulary itself tells: they come before those of config.json, after names."""
     settings = read_json(folder / "tokenizer_config.json", 32 << 20) or {}
     named = {**(read_json(folder / "special_tokens_map.json") or {}), **settings}
     generation = read_json(folder / "generation_config.json") or {}
     notes: list[str] = []
-    ids: dict[str, int] = {}
+    ids: dict[str, int] = dict(known or {})
     for role, key in ROLES.items():
         text = _text(named.get(f"{role}_token"))
         if text is not None and text in tokens:
@@ -48,6 +51,8 @@ def read(folder: Path, config: Config, tokens: Mapping[str, int], size: int) -> 
             continue
         if text is not None:
             notes.append(f"the {role} token {text[:40]!r} is not in the vocabulary")
+        if key in ids:
+            continue
         for source in (generation, config.data, config.outer):
             value = source.get(f"{role}_token_id")
             first = value[0] if isinstance(value, list) and value else value
@@ -111,7 +116,7 @@ def around(post_processor: Any) -> tuple[str | None, str | None] | None:
             elif isinstance(part, dict) and isinstance(part.get("SpecialToken"), dict):
                 place.append(str(part["SpecialToken"].get("id")))
         if len(before) > 1 or len(after) > 1:
-            raise refuse("tokenizer.json puts several tokens before or after a text, which llama.cpp cannot")
+            raise unsupported("tokenizer.json puts several tokens before or after a text, which llama.cpp cannot")
         return (before[0] if before else None), (after[0] if after else None)
     if kind in ("BertProcessing", "RobertaProcessing"):
         first, last = post_processor.get("cls"), post_processor.get("sep")

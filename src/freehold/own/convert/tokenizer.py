@@ -16,10 +16,10 @@ from msgspec import Struct
 
 from freehold.own.convert import pretokenizers, sentencepiece, spaced, specials
 from freehold.own.convert.config import MAX_VOCABULARY, Config, listed, read_bytes, read_json
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 from freehold.own.convert.vocabulary import ALWAYS, CONTROL, FIRST, NORMAL, UNUSED, USER_DEFINED, Vocabulary
 
-MAX_FILE = 256 << 20
+MAX_FILE = 96 << 20
 LEADS = ("</s>", "<unk>", "<s>", "<|endoftext|>")
 """Tokens that llama.cpp looks up, and fails without, when a model's name has `phi-3` or `phi3` in it."""
 
@@ -73,9 +73,9 @@ def read(folder: Path, config: Config, arch: str, rows: int) -> Vocabulary:
         _add(found, _added_elsewhere(folder))
     _check_size(found, rows)
     texts = {text: place for place, text in enumerate(found.tokens) if text is not None}
-    said = specials.read(folder, config, texts, rows)
+    said = specials.read(folder, config, texts, rows, found.ids)
     _surround(found, said, file, texts)
-    found.ids = {**found.ids, **said.ids}
+    found.ids = said.ids
     found.template, found.templates = said.template, said.templates
     found.notes += said.notes
     _prefix(found, said)
@@ -103,7 +103,7 @@ def _from_json(raw: bytes, arch: str) -> tuple[Vocabulary, TokenizerFile]:
     elif kind == "Unigram":
         found = spaced.from_unigram(file.model.vocab, file.model.unk_id, file)
     else:
-        raise refuse(
+        raise unsupported(
             f"tokenizer.json: a tokenizer of the kind {str(kind)[:40]} is not run by llama.cpp",
             "supported: BPE (on bytes or with ▁ for spaces) and Unigram",
         )
@@ -124,7 +124,7 @@ def _bpe(file: TokenizerFile) -> tuple[dict[str, int], list[tuple[str, str]]]:
         raise refuse("tokenizer.json: there are no merges")
     for name in ("continuing_subword_prefix", "end_of_word_suffix"):
         if getattr(file.model, name):
-            raise refuse(f"tokenizer.json: {name} is set, which llama.cpp cannot do")
+            raise unsupported(f"tokenizer.json: {name} is set, which llama.cpp cannot do")
     pairs: list[tuple[str, str]] = []
     for merge in merges:
         if isinstance(merge, str):
@@ -153,7 +153,7 @@ def _bytes(file: TokenizerFile) -> Vocabulary:
         if kinds <= {"NFC"}:
             found.notes.append("the tokenizer composes characters first (NFC), llama.cpp does not: send composed text")
         else:
-            raise refuse(
+            raise unsupported(
                 f"tokenizer.json: text is changed first ({listed(sorted(map(str, kinds)))}), which llama.cpp cannot do"
             )
     return found
@@ -229,9 +229,8 @@ def _surround(found: Vocabulary, said: specials.Specials, file: TokenizerFile | 
         sentences = found.model != "gpt2" and (file is None or said.tokenizer_class.startswith(("Llama", "Gemma")))
         found.add_bos = said.add_bos if said.add_bos is not None else sentences
         found.add_eos = bool(said.add_eos)
-    ids = {**found.ids, **said.ids}
-    found.add_bos = bool(found.add_bos) and "bos" in ids
-    found.add_eos = bool(found.add_eos) and "eos" in ids
+    found.add_bos = bool(found.add_bos) and "bos" in said.ids
+    found.add_eos = bool(found.add_eos) and "eos" in said.ids
 
 
 def _prefix(found: Vocabulary, said: specials.Specials) -> None:

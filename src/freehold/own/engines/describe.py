@@ -6,6 +6,7 @@ folder     config.json, read as data and never run, and the sizes of the safeten
 nothing    an engine that has its model already: zeros and None
 """
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -136,8 +137,9 @@ def _json(file: Path) -> dict[str, Any]:
     try:
         if file.stat().st_size > MAX_CONFIG:
             return {}
-        return _dict(msgspec.json.decode(file.read_bytes()))
-    except (OSError, msgspec.DecodeError, RecursionError):
+        # Python's own reader, because transformers writes Infinity where a configuration holds one.
+        return _dict(json.loads(file.read_bytes()))
+    except (OSError, ValueError, RecursionError):
         return {}
 
 

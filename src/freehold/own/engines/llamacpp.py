@@ -200,13 +200,16 @@ def warm_up(spec: EngineSpec, model: ModelFile) -> Probe:
 
 
 def fields(spec: EngineSpec, lora: Lora | None) -> dict[str, Any]:
-    """`lora` in a body is the whole list: what it does not name is off."""
+    """Names every LoRA with its scale, 0 for those that are off.
+
+    An empty list would also turn them off, and keep the cache: a prompt that was read with LoRA weights would be
+    answered without them from what those weights made of it (seen with xllamacpp 2026.10.11549).
+    """
     if not spec.adapters:
         return {"model": spec.name}
-    chosen = []
-    if lora is not None:
-        chosen = [{"id": [one.name for one in spec.adapters].index(lora.name), "scale": lora.scale}]
-    return {"model": spec.name, "lora": chosen}
+    wanted = lora.name if lora is not None else None
+    scales = [lora.scale if lora is not None and one.name == wanted else 0.0 for one in spec.adapters]
+    return {"model": spec.name, "lora": [{"id": number, "scale": scale} for number, scale in enumerate(scales)]}
 
 
 def capabilities(spec: EngineSpec, model: ModelFile, facts: Mapping[str, Any]) -> list[str]:

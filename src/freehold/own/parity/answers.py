@@ -41,9 +41,10 @@ class Position(Struct, frozen=True):
     ids: list[int]
     logprobs: list[float]
 
+
 class Passage(Struct):
-    """One text. `ids` is the whole of it; `continuation` what greedy decoding says after `Questions.begin(ids)`, without
-    the token that ended it, if one did. `spaced` are the tokens of the text with one space before it."""
+    """One text. `ids` is the whole of it; `continuation` what greedy decoding says after `Questions.begin(ids)`,
+    without the token that ended it, if one did. `spaced` are the tokens of the text with one space before it."""
 
     text: str
     ids: list[int]
@@ -54,10 +55,12 @@ class Passage(Struct):
 
 
 class Rendered(Struct):
-    """One conversation as the template renders it, ready for the answer; `error` is the template's own refusal."""
+    """One conversation as the template renders it, ready for the answer; `error` is the template's own refusal. `begin`
+    is the beginning-of-text that the rendered text starts with, if it does."""
 
     name: str
     text: str = ""
+    begin: str = ""
     ids: list[int] = []
     error: str | None = None
 

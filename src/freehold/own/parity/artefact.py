@@ -6,6 +6,7 @@ for a token that is half a character, or that ends the answer: so the token is f
 what is chosen, not the probabilities that are told.
 """
 
+import asyncio
 import contextlib
 import secrets
 import tempfile
@@ -24,7 +25,10 @@ from freehold.own.memory import available, refuse_too_large
 from freehold.own.parity.answers import Answers, Conversation, Ends, Passage, Position, Questions, Rendered
 
 CONTEXT = 512
+SPARE = 8
+"""Tokens of the context that are not used: the engine wants room for what it says."""
 STEP_TIME = 120.0
+LAST_BREATH = 1.0
 FORCE = 1e9
 """A logit bias that makes one token certain."""
 MOST_ENDS = 64
@@ -35,10 +39,11 @@ async def ask(path: Path, questions: Questions, original: Answers | None = None)
     """Returns what the file answers.
 
     With `original` it goes along the original's tokens, so that both are asked for the same positions; without, along
-    its own. Raises EngineError when the engine is missing, memory is too small, or the file cannot be run.
+    its own. Raises Unusable when the engine does not load the file or crashes over it, other EngineErrors when the
+    engine is missing or memory is too small.
     """
     model = read_header(path)
-    async with _running(path, model, questions.longest) as life:
+    async with _running(path, model) as life:
         engine = _Engine(life)
         await engine.prepare()
         ends = await _ends(engine, model, original)
@@ -50,26 +55,52 @@ async def ask(path: Path, questions: Questions, original: Answers | None = None)
         return Answers(_who(model), passages, chats, ends, model.template)
 
 
-def context_of(model: ModelFile) -> int:
+def longest(model: ModelFile) -> int:
     """Returns how many tokens the questions may have for this model."""
-    return min(CONTEXT, model.context or CONTEXT)
+    return min(CONTEXT, model.context or CONTEXT) - SPARE
 
 
 @contextlib.asynccontextmanager
-async def _running(path: Path, model: ModelFile, context: int) -> AsyncIterator[Life]:
+async def _running(path: Path, model: ModelFile) -> AsyncIterator[Life]:
     adapter = LlamaCpp(drain=0.0)
     if isinstance(found := adapter.probe(), Missing):
         raise EngineError(found.reason, hint=found.hint, retry="no")
+    context = longest(model) + SPARE
     spec = EngineSpec("parity", path, context, parallel=1)
     plan = adapter.plan(spec, model, secrets.token_urlsafe(24))
     refuse_too_large(model, need=plan.memory, free=available(), context=context, parallel=1)
     with tempfile.TemporaryDirectory(prefix="freehold-parity-") as folder:
         life = await launch(plan, BoundedLog(Path(folder) / "log"))
         try:
-            await life.answering()
+            await _loaded(life)
             yield life
+        except EngineError as error:
+            if isinstance(error, Unusable) or not await _dead(life):
+                raise
+            raise Unusable(f"it crashed: {error.message}", code="engine_refused", retry="no") from error
         finally:
             await life.end()
+
+
+async def _loaded(life: Life) -> None:
+    try:
+        await life.answering()
+    except EngineError as error:
+        if error.retry == "same":
+            raise
+        raise Unusable(error.message, code="engine_refused", retry="no") from error
+
+
+async def _dead(life: Life) -> bool:
+    try:
+        await asyncio.wait_for(life.exited(), LAST_BREATH)
+    except TimeoutError:
+        return False
+    return True
+
+
+class Unusable(EngineError):
+    """The engine does not load the file, or crashes over it."""
 
 
 class _Engine:
@@ -125,7 +156,7 @@ async def _rendered(engine: _Engine, one: Conversation) -> Rendered:
         text = (await engine.post("/apply-template", body))["prompt"]
     except EngineError as error:
         return Rendered(one.name, error=error.message)
-    return Rendered(one.name, text, await engine.tokens(text, whole=True))
+    return Rendered(one.name, text, ids=await engine.tokens(text, whole=True))
 
 
 async def _ends(engine: _Engine, model: ModelFile, original: Answers | None) -> Ends:

@@ -65,9 +65,11 @@ class Report(Struct, frozen=True):
 def compare(original: Answers, artefact: Answers, asked: Questions, limits: Limits, quantisation: str) -> Report:
     """Judges `artefact`, whose positions were taken along the original's tokens."""
     pairs = list(zip(original.passages, artefact.passages, strict=True))
-    measured = [one for theirs, ours in pairs for one in _measure(theirs, ours, limits)]
-    strayed = [one for theirs, ours in pairs for one in _strayed(theirs, ours, original, artefact, asked, limits)]
-    figures = _figures(measured, len(pairs), len({one.where for one in strayed}), limits)
+    measured = [one for theirs, ours in pairs for one in _measure(theirs, ours)]
+    mean = _mean(measured, limits)
+    tie = limits.tie(mean)
+    strayed = [one for theirs, ours in pairs for one in _strayed(theirs, ours, original, artefact, asked, tie)]
+    figures = _figures(measured, mean, tie, 1.0 - len({one.where for one in strayed}) / max(1, len(pairs)))
     templates, template = _templates(original, artefact)
     tokens = [one for theirs, ours in pairs for one in _tokens(theirs, ours, spaced=template.passed is True)]
     wrong_ends, ends = _ends(original, artefact)
@@ -127,32 +129,35 @@ class _Measured(Struct):
     where: str
     at: int
     kl: float
-    same: bool
-    theirs: int
+    theirs: Position
     ours: int
 
 
-def _measure(theirs: Passage, ours: Passage, limits: Limits) -> Iterator[_Measured]:
+def _measure(theirs: Passage, ours: Passage) -> Iterator[_Measured]:
     for p, q in zip(theirs.positions, ours.positions, strict=True):
-        same = q.ids[0] in near(p, limits.tie)
-        yield _Measured(_shown(theirs.text), p.at, divergence(p, q), same, p.ids[0], q.ids[0])
+        yield _Measured(_shown(theirs.text), p.at, divergence(p, q), p, q.ids[0])
 
 
-def _figures(measured: list[_Measured], texts: int, strayed: int, limits: Limits) -> Figures:
-    count = max(1, len(measured))
+def _mean(measured: list[_Measured], limits: Limits) -> float:
     ordered = sorted(one.kl for one in measured)
-    kept = ordered[: count - math.ceil(limits.outliers * count)]
+    kept = ordered[: len(ordered) - math.ceil(limits.outliers * len(ordered))]
+    return sum(kept) / max(1, len(kept))
+
+
+def _figures(measured: list[_Measured], mean: float, tie: float, greedy: float) -> Figures:
+    same = sum(one.ours in near(one.theirs, tie) for one in measured)
     return Figures(
         positions=len(measured),
-        mean_kl=sum(kept) / max(1, len(kept)),
-        max_kl=ordered[-1] if ordered else 0.0,
-        top1=sum(one.same for one in measured) / count,
-        greedy=1.0 - strayed / max(1, texts),
+        mean_kl=mean,
+        max_kl=max((one.kl for one in measured), default=0.0),
+        top1=same / max(1, len(measured)),
+        greedy=greedy,
     )
 
 
 def _far(one: _Measured) -> Finding:
-    return Finding("divergence", one.where, one.at, f"token {one.theirs}", f"token {one.ours}, {one.kl:.4f} nats away")
+    ours = f"token {one.ours}, {one.kl:.4f} nats away"
+    return Finding("divergence", one.where, one.at, f"token {one.theirs.ids[0]}", ours)
 
 
 def _tokens(theirs: Passage, ours: Passage, *, spaced: bool) -> Iterator[Finding]:
@@ -164,7 +169,7 @@ def _tokens(theirs: Passage, ours: Passage, *, spaced: bool) -> Iterator[Finding
 
 
 def _strayed(
-    theirs: Passage, ours: Passage, original: Answers, artefact: Answers, asked: Questions, limits: Limits
+    theirs: Passage, ours: Passage, original: Answers, artefact: Answers, asked: Questions, tie: float
 ) -> Iterator[Finding]:
     """What greedy decoding said, up to the first difference. It is forgiven where the original itself hardly knows, and
     where the engine knows one more token that ends an answer."""
@@ -173,11 +178,12 @@ def _strayed(
         return
     begin = len(asked.begin(theirs.ids))
     here = next((one for one in theirs.positions if one.at == begin + at), None)
-    if here is not None and len(near(here, limits.tie)) > 1:
+    if here is not None and len(near(here, tie)) > 1:
         return
-    if ours.ended and at == len(ours.continuation) and here is not None and here.ids[0] in artefact.ends.ids:
-        if here.ids[0] in {*original.ends.ids, *original.ends.special}:
-            return
+    next_one = here.ids[0] if here is not None else None
+    ends = set(artefact.ends.ids) & {*original.ends.ids, *original.ends.special}
+    if ours.ended and at == len(ours.continuation) and next_one in ends:
+        return
     yield Finding(
         "greedy", _shown(theirs.text), begin + at,
         _said(theirs.continuation[at:], theirs.ended), _said(ours.continuation[at:], ours.ended),
@@ -214,8 +220,8 @@ def _rendering(theirs: Rendered, ours: Rendered, original: Answers) -> Iterator[
         yield Finding("template", theirs.name, 0, _shown(theirs.text), ours.error[:SHOWN])
         return
     text, ids = theirs.text, theirs.ids
-    if text != ours.text and text.endswith(ours.text) and ids[0] in original.ends.special:
-        text = ours.text  # llama.cpp leaves a leading beginning-of-text out, its tokenizer puts it back
+    if theirs.begin and not ours.text.startswith(theirs.begin):
+        text = text.removeprefix(theirs.begin)  # llama.cpp leaves it out, its tokenizer puts it back
     if text != ours.text:
         at = _first_difference(text, ours.text)
         yield Finding("template", theirs.name, at, text[at : at + SHOWN], ours.text[at : at + SHOWN])

@@ -1,5 +1,7 @@
-"""What the gate asks. Texts that find tokenizers out (digits, scripts, spaces, line ends, contractions), are long enough
-to leave a short attention window, and conversations that use every part of a chat template.
+"""What the gate asks: texts that find tokenizers out (digits, scripts, spaces, line ends, contractions) and are long
+enough to leave a short attention window, and conversations that use every part of a chat template.
+
+Letters with accents are single characters: llama.cpp does not compose them as some tokenizers do.
 
 Nothing here is secret or personal, and nothing depends on the day.
 """
@@ -11,7 +13,8 @@ from freehold.own.parity.answers import Conversation, Questions
 TEXTS = (
     "The weather tomorrow will be",
     "In 1969 about 650,000,000 people saw it; 17.5% of them didn't believe what they'd seen. Here's why:\n",
-    'def total(prices: list[float], *, rate=0.19) -> float:\n    """Adds the tax."""\n\treturn sum(prices) * (1 + rate)\n\n\nprint(',
+    'def total(prices: list[float], *, rate=0.19) -> float:\n    """Adds the tax."""\n\treturn sum(prices) * (1 + rate)'
+    "\n\n\nprint(",
     "Größe, naïve café, señor – Ελλάδα, Москва, 東京は大きい, 你好，世界！ 안녕하세요 \U0001f600\U0001f680",
     '{"city": "Paris",  "unit": "celsius", "values": [1, 22, 333, 4444, 55555, null, true]}   \n\n  trailing  ',
     "A model answers a question with the words that it has seen together before, one token after another, until the "

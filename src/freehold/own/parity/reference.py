@@ -14,7 +14,6 @@ import os
 import resource
 import sys
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +29,7 @@ MULTIPLIED_OUT = ("mxfp4", "fp8")
 
 
 class Task(Struct):
-    """`folder` holds config.json, tokenizer.json and safetensors. `memory_limit` is bytes past which allocations fail."""
+    """`folder` holds config.json, tokenizer.json and safetensors. Past `memory_limit` bytes allocations fail."""
 
     folder: str
     questions: Questions
@@ -112,8 +111,8 @@ def load(folder: Path, dtype: Any) -> Any:
 
 
 def rendered(words: Any, one: Conversation) -> Rendered:
-    """Renders a conversation as transformers does. Templates differ in whether they want a call's arguments as an object
-    or as text: the object first."""
+    """Renders a conversation as transformers does. Some templates want a call's arguments as an object, others as text:
+    the object first."""
     trouble = ""
     for messages in (_objects(one.messages), one.messages):
         try:
@@ -121,7 +120,8 @@ def rendered(words: Any, one: Conversation) -> Rendered:
         except Exception as error:  # a template raises what it likes
             trouble = trouble or _words(error)
             continue
-        return Rendered(one.name, text, list(words(text, add_special_tokens=False)["input_ids"]))
+        begin = words.bos_token if words.bos_token and text.startswith(words.bos_token) else ""
+        return Rendered(one.name, text, begin, list(words(text, add_special_tokens=False)["input_ids"]))
     return Rendered(one.name, error=trouble)
 
 
@@ -183,10 +183,10 @@ def _multiplied_out(folder: Path, dtype: Any) -> dict[str, Any]:
     stored: dict[str, Any] = {}
     for file in sorted(folder.glob("*.safetensors")):
         with safe_open(file, "pt") as opened:
-            stored |= {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118: not a mapping
+            stored |= {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     found = {}
     for name in list(stored):
-        if name.endswith("_scales") or name.endswith("_scale_inv"):
+        if name.endswith(("_scales", "_scale_inv")):
             continue
         weight = stored.pop(name)
         if name.endswith("_blocks"):

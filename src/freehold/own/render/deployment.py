@@ -30,6 +30,8 @@ ON_GPU = frozenset({"vllm", "sglang"})
 HOST_MEMORY = 6 << 30
 """RAM of an engine on a GPU besides its weights, which pass through the page cache while they load."""
 BATCH = 2048
+PROMPT_CACHE = 256 << 20
+"""RAM for old prompts; llama-server takes 8 GiB unless told."""
 ALL_LAYERS = 999
 _SECRET = re.compile(r"(?:^|_)(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)(?:_|$)", re.IGNORECASE)
 _SECRET_FLAG = re.compile(r"--?[a-z-]*(?:api-?key|token|secret|password)\b(?!-)", re.IGNORECASE)
@@ -187,7 +189,7 @@ def _memory(weights: Weights, engine: str, tokens: int, gpus: int) -> int:
     if gpus:
         return weights.size + HOST_MEMORY
     if weights.format == "gguf":
-        return needed(read_header(weights.local), tokens, BATCH)
+        return needed(read_header(weights.local), tokens, BATCH, PROMPT_CACHE) * 5 // 4
     return 2 * weights.size + HOST_MEMORY
 
 

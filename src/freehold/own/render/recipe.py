@@ -10,7 +10,7 @@ from collections.abc import Callable
 from msgspec import Struct, field, structs
 
 from freehold.errors import EngineError
-from freehold.own.render.deployment import Deployment
+from freehold.own.render.deployment import PROMPT_CACHE, Deployment
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 in a container, whose network decides who reaches it
 VLLM, SGLANG, TRANSFORMERS, LLAMACPP = "0.33.0", "0.5.23", "5.23.0", "b11549"
@@ -68,7 +68,7 @@ def _llama(deployment: Deployment, where: Where) -> Recipe:
     words = [
         "/app/llama-server", "--model", where.model, "--alias", deployment.name, "--host", EVERYWHERE, "--port", "8080",
         "--ctx-size", str(deployment.context * deployment.parallel), "--parallel", str(deployment.parallel),
-        "--jinja", "--metrics", "--no-webui",
+        "--jinja", "--metrics", "--no-webui", "--cache-ram", str(PROMPT_CACHE >> 20),
     ]  # fmt: skip
     if deployment.threads:
         words += ["--threads", str(deployment.threads)]

@@ -288,16 +288,18 @@ class _Transfer:
 
     async def take(self, response: "httpx2.Response") -> None:
         """Writes the body as it comes; what came before an interruption is kept. Raises _Broken when it ends early."""
-        waiting = bytearray()
+        pieces: list[bytes] = []
+        size = 0
         try:
             async for piece in response.aiter_raw():
-                waiting += piece
-                if len(waiting) >= PIECE:
-                    data, waiting = bytes(waiting), bytearray()
+                pieces.append(piece)
+                size += len(piece)
+                if size >= PIECE:
+                    data, pieces, size = b"".join(pieces), [], 0
                     await self._write(data)
         finally:
-            if waiting:
-                await self._write(bytes(waiting))
+            if pieces:
+                await self._write(b"".join(pieces))
         if self._until is not None and self.offset < self._until:
             raise _Broken(f"the connection ended at byte {self.offset:,}")
         self._ended = True

@@ -141,27 +141,27 @@ async def _kept(
 
 
 async def check(store: Store, version: Version, tell: Tell) -> Version:
-    """Compares what was made here with its original, and notes the verdict in the store."""
-    for artefact in version.artefacts:
-        if artefact.verdict == "unverified":
-            version = await _checked(store, version, artefact, tell)
+    """Compares what was made here with its original, and notes the verdicts in the store. What cannot be compared here
+    stays unverified, and the person is told."""
+    from freehold.own.parity.gate import Originals, judge, judged
+    from freehold.own.parity.original import NoReference
+
+    originals: Originals = {}
+    for artefact in judged(version):
+        if artefact.verdict != "unverified":
+            continue
+        tell(Step(f"comparing {artefact.quantisation} with the original"))
+        try:
+            version = await judge(store, version, artefact, originals)
+        except NoReference as error:
+            serves = "it serves all the same" if artefact.made == "converted" else "it does not serve before that"
+            tell(Note(f"{artefact.quantisation} was not compared with the original, {serves}: {error.text}"))
+        except EngineError as error:
+            tell(Note(f"{artefact.quantisation} could not be compared with the original: {error.text}"))
+        if version.artefact(artefact.id).verdict == "quarantined":
+            name = version.full_name
+            tell(Note(f"{artefact.quantisation} does not say what its original says: freehold weights show {name}"))
     return version
-
-
-async def _checked(store: Store, version: Version, artefact: Artefact, tell: Tell) -> Version:
-    from freehold.own.parity.gate import judge
-    from freehold.own.parity.original import missing
-
-    if (lacking := missing()) is not None:
-        serves = "it serves, unverified" if artefact.made == "converted" else "it does not serve before that"
-        tell(Note(f"{artefact.quantisation} was not compared with the original ({lacking}): {serves}"))
-        return version
-    tell(Step(f"comparing {artefact.quantisation} with the original"))
-    try:
-        return await judge(store, version, artefact)
-    except EngineError as error:
-        tell(Note(f"{artefact.quantisation} could not be compared: {error.text}"))
-        return version
 
 
 def _laid_out(artefact: Artefact, store: Store, folder: Path) -> None:

@@ -70,8 +70,8 @@ def _command_r_check(model: Model) -> None:
     _check(model)
     if model.config.flag("use_qk_norm") != (model.config.layers >= NORMED_FROM):
         raise refuse(
-            f"config.json: use_qk_norm; llama.cpp normalises queries and keys of a Command R with {NORMED_FROM} layers or "
-            "more, and of no smaller one"
+            f"config.json: use_qk_norm; llama.cpp normalises queries and keys of a Command R with {NORMED_FROM} layers "
+            "or more, and of no smaller one"
         )
 
 

@@ -18,6 +18,8 @@ from freehold.own.convert.problems import refuse
 SOFTMAX, SIGMOID = 1, 2
 """How llama.cpp numbers the functions that make a router's numbers into weights."""
 YARN_LOG = 0.1
+LITE = (26, 27)
+SMALLEST = 1e-6
 _SHARED = {
     "ffn_gate_shexp.weight": "shared_ffn embd",
     "ffn_up_shexp.weight": "shared_ffn embd",
@@ -48,13 +50,28 @@ def _dimensions(model: Model) -> Mapping[str, int]:
         "latent": rank + rotary,
         "nope": nope,
         "value": value,
-        "q_rank": config.whole("q_lora_rank", default=0, low=0),
+        "q_rank": _query_rank(model),
         "q": heads * (nope + rotary),
         "out": heads * value,
         "rotary": rotary // 2,
         "expert_ffn": expert,
         "shared_ffn": expert * config.whole("n_shared_experts", default=0, low=0, high=1024),
     }
+
+
+def _query_rank(model: Model) -> int:
+    """Returns the rank of the query's two matrices, 0 for one matrix.
+
+    llama.cpp runs one matrix in models of 26 and 27 layers only (DeepSeek V2 Lite). Elsewhere it is written as two: the
+    first divides by the layer's norm, so that the norm between the two finds what it would make anyway, and multiplies
+    by the layer's norm again.
+    """
+    rank = model.config.whole("q_lora_rank", default=0, low=0)
+    return rank or (0 if model.config.layers in LITE else model.config.width)
+
+
+def _split_query(model: Model) -> bool:
+    return bool(model.sizes["q_rank"]) and not model.config.data.get("q_lora_rank")
 
 
 def _dense(model: Model) -> int:
@@ -112,6 +129,12 @@ def _rules(model: Model) -> Iterable[Rule]:
     yield Rule(attention, "blk.{l}.attn_v_b.weight", Change(_values))
     yield Rule("model.layers.{l}.mlp.gate.e_score_correction_bias", "blk.{l}.exp_probs_b.bias")
     yield from expert_rules(model)
+    if _split_query(model):
+        norm = "model.layers.{l}.input_layernorm.weight"
+        yield Rule(norm, "blk.{l}.attn_norm.weight")
+        yield Rule(norm, "blk.{l}.attn_q_a_norm.weight")
+        yield Rule(norm, "blk.{l}.attn_q_a.weight", Change(_undone, numbers=True))
+        yield Rule("model.layers.{l}.self_attn.q_proj.weight", "blk.{l}.attn_q_b.weight")
     yield Rule("", "", also=tuple(_beyond(model)))
 
 
@@ -136,11 +159,22 @@ def _values(model: Model, array: Any) -> Any:
     return _by_head(model, array)[:, model.sizes["nope"] :]
 
 
+def _undone(model: Model, array: Any) -> Any:
+    """A matrix that divides by the norm's weights."""
+    import numpy as np
+
+    if float(np.abs(array).min()) < SMALLEST:
+        raise refuse("a norm has weights of zero, so llama.cpp cannot run this model without q_lora_rank")
+    return np.diag(1 / array)
+
+
 def _check(model: Model) -> None:
     config = model.config
     activation(model, "silu")
     if config.flag("attention_bias"):
         raise refuse("config.json: attention_bias is true, which llama.cpp does not run for DeepSeek")
+    if not config.flag("rope_interleave", default=True):
+        raise refuse("config.json: rope_interleave is false; llama.cpp rotates neighbours for DeepSeek")
     if not model.sizes["experts"]:
         raise refuse("config.json: n_routed_experts is missing")
     if config.whole("moe_layer_freq", default=1, high=1024) != 1:

@@ -1,8 +1,8 @@
 """Falcon 7B, 40B, 180B and Falcon 2 (Falcon 3 is a Llama).
 
-Query, key and value are one matrix. It is made of groups, each some query heads with the key and the value they share;
-llama.cpp wants all queries, then all keys, then all values. Falcon 7B has one group. Attention and feed-forward run side
-by side, on one norm or on two.
+Query, key and value are one matrix. It is made of groups, each some query heads with the key and the value that they
+share; llama.cpp wants all queries, then all keys, then all values. Falcon 7B has one group. Attention and feed-forward
+run side by side, on one norm or on two.
 """
 
 from collections.abc import Mapping
@@ -64,9 +64,8 @@ def _metadata(model: Model) -> Mapping[str, Any]:
 def _check(model: Model) -> None:
     activation(model, "gelu")
     config = model.config
-    if found := config.text("activation"):
-        if found != "gelu":
-            raise refuse(f"config.json: activation {found!r}; llama.cpp runs Falcon with gelu only")
+    if (found := config.text("activation", "gelu")) != "gelu":
+        raise refuse(f"config.json: activation {found!r}; llama.cpp runs Falcon with gelu only")
     for key, wanted in (("alibi", False), ("bias", False), ("parallel_attn", True)):
         if config.flag(key, default=wanted) != wanted:
             raise refuse(f"config.json: {key} is {str(not wanted).lower()}, which llama.cpp does not run for Falcon")

@@ -1,7 +1,7 @@
 """Gemma 2 and 3, text only.
 
-Norms multiply by 1 + weight, and llama.cpp by the weight, so 1 is added. Layers alternate between a window and the whole
-context: every second one in Gemma 2, five of six in Gemma 3, where the two kinds rotate with different bases.
+Norms multiply by 1 + weight, and llama.cpp by the weight, so 1 is added. Most layers see a window, the others the whole
+context: every second one in Gemma 2, every sixth in Gemma 3, where the two kinds rotate with different bases.
 
 llama.cpp divides queries by the square root of the head (of width / heads in the 27B models, which it knows by their
 number of layers). A `query_pre_attn_scalar` that says otherwise is put into the weights that make the query.
