@@ -155,7 +155,7 @@ def wedges(stack: ExitStack, folder: Path, count: int, stall: float) -> dict[str
 def hangs(stack: ExitStack, folder: Path, count: int, stall: float) -> dict[str, float]:
     """A stand-in that answers some requests and then none, while its /health stays well."""
     folder.mkdir(parents=True)
-    command = json.dumps([PYTHON, str(STANDIN), "plain", "--port", "$${PORT}", "--name", "$${NAME}"])
+    command = json.dumps([PYTHON, str(STANDIN), "plain", "--port", "${PORT}", "--name", "${NAME}"])
     faults = '{STANDIN: "wedges=12,pace=0.02"}'
     entry = f"{{name: s, engine: command, command: {command}, context: 512, load: pinned, env: {faults}}}"
     rest = f"engines: {{stall: {stall}}}\nown:\n  - {entry}\n"

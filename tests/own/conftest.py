@@ -96,7 +96,7 @@ def tiny(make_gguf: Callable[..., Path]) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_repo(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """`tiny_repo("qwen3", dtype="bfloat16")`: a tiny model as a Hugging Face folder, made once. Do not write into it."""
+    """`tiny_repo("qwen3", dtype="bfloat16")`: a tiny model as a Hugging Face folder, made once. Only to be read."""
     pytest.importorskip("torch", reason="torch is not installed: pip install 'freehold[reference]'")
     pytest.importorskip("transformers", reason="transformers is not installed: pip install 'freehold[reference]'")
     import tiny_models

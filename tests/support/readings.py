@@ -44,18 +44,31 @@ def parsed(arguments: Any) -> Any:
 # Chat completions, of OpenAI and of everybody who copied them
 
 _CHAT_FINISH = {"stop": "stop", "length": "length", "tool_calls": "tool_calls", "content_filter": "content_filter"}
-_CHAT_FINISH |= {"eos": "stop", "model_length": "length", "error": "error"}
+_CHAT_FINISH |= {"eos": "stop", "model_length": "length", "error": "error", "function_call": "tool_calls"}
 
 
 def chat_whole(body: str) -> Truth:
+    """The first choice. Azure leaves out the message of an answer that its filter took."""
     reply = json.loads(body)
+    if reply.get("error") and not reply.get("choices"):
+        raise Failure(json.dumps(reply["error"]))
     choice = reply["choices"][0]
-    message = choice["message"]
+    message = choice.get("message") or {}
     said = _Said()
     said.take(message)
     for call in message.get("tool_calls") or []:
-        said.calls.append([call["function"]["name"], call["function"].get("arguments")])
+        said.calls.append(list(_called(call)))
+    if message.get("function_call"):
+        said.calls.append(list(_called({"function": message["function_call"]})))
     return said.truth(choice["finish_reason"], reply.get("usage"))
+
+
+def _called(call: dict[str, Any]) -> tuple[str, Any]:
+    """Name and arguments of a call, or of a piece of one; what a custom tool gets is free text under `input`."""
+    if custom := call.get("custom"):
+        return custom.get("name") or "", {"input": custom.get("input") or ""}
+    function = call["function"]
+    return function.get("name") or "", function.get("arguments")
 
 
 def chat_stream(body: str) -> Truth:
@@ -66,13 +79,23 @@ def chat_stream(body: str) -> Truth:
             raise Failure(json.dumps(chunk["error"]))
         usage = chunk.get("usage") or (chunk.get("x_groq") or {}).get("usage") or usage
         for choice in chunk.get("choices") or []:
-            delta = choice["delta"]
+            if choice.get("index"):
+                continue  # another choice than the first
+            delta = choice.get("delta") or {}
             said.take(delta)
             finish = choice.get("finish_reason") or finish
-            for call in delta.get("tool_calls") or []:
-                entry = calls.setdefault(call["index"], ["", ""])
-                entry[0] += call["function"].get("name") or ""
-                entry[1] += call["function"].get("arguments") or ""
+            pieces = delta.get("tool_calls") or []
+            if delta.get("function_call"):
+                pieces = [{"index": 0, "function": delta["function_call"]}]
+            for call in pieces:
+                # Without an index (Mistral, Gemini's OpenAI path, Ollama) a piece is a whole call.
+                entry = calls.setdefault(call.get("index", len(calls)), ["", ""])
+                name, arguments = _called(call)
+                entry[0] += name
+                if isinstance(arguments, dict):
+                    entry[1] = {"input": (entry[1] or {"input": ""})["input"] + arguments["input"]}
+                else:
+                    entry[1] += arguments or ""
     said.calls = list(calls.values())
     if finish is None:
         raise ValueError("the stream has no finish reason")
@@ -94,6 +117,8 @@ class _Said:
                     self.reasoning += "".join(piece["text"] for piece in part["thinking"] if piece["type"] == "text")
                 elif part["type"] == "text":
                     self.text += part["text"]
+        elif isinstance(content, dict):  # Cloudflare: the object that was asked for
+            self.text += json.dumps(content)
         else:
             self.text += content
         thoughts = message.get("reasoning_content") or message.get("reasoning") or ""
@@ -170,7 +195,7 @@ def responses_object(reply: dict[str, Any]) -> Truth:
             case "function_call":
                 calls.append((item["name"], parsed(item["arguments"])))
             case "custom_tool_call":
-                calls.append((item["name"], item["input"]))
+                calls.append((item["name"], {"input": item["input"]}))
     match reply["status"]:
         case "completed" | "complete":
             finish = "tool_calls" if calls else "stop"
@@ -206,6 +231,7 @@ _STOP_REASON = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
     "pause_turn": "pause",
+    "compaction": "pause",
 }
 
 
@@ -224,7 +250,7 @@ def messages_stream(body: str) -> Truth:
             case "content_block_start":
                 block = blocks[event["index"]] = dict(event["content_block"])
                 if block["type"] == "tool_use":
-                    block["input"] = ""
+                    block["whole"], block["input"] = block["input"], ""
             case "content_block_delta":
                 block, delta = blocks[event["index"]], event["delta"]
                 match delta["type"]:
@@ -241,6 +267,9 @@ def messages_stream(body: str) -> Truth:
                 raise Failure(json.dumps(event["error"]))
     if stop is None:
         raise ValueError("the stream has no stop reason")
+    for block in blocks.values():
+        if block["type"] == "tool_use":
+            block["input"] = block["input"] or block["whole"]  # a call from code comes whole, without deltas
     return _messages_truth(list(blocks.values()), stop, usage)
 
 
@@ -286,6 +315,8 @@ def _gemini_truth(chunks: list[dict[str, Any]]) -> Truth:
         if feedback.get("blockReason"):
             finish, refusal = "SAFETY", feedback.get("blockReasonMessage") or ""
         for candidate in chunk.get("candidates") or []:
+            if candidate.get("index"):
+                continue  # another candidate than the first
             finish = candidate.get("finishReason") or finish
             for part in (candidate.get("content") or {}).get("parts") or []:
                 if "functionCall" in part:
@@ -350,6 +381,33 @@ def cohere_whole(body: str) -> Truth:
     )
 
 
+def cohere_stream(body: str) -> Truth:
+    """The events put together as the whole answer would stand."""
+    blocks: dict[int, dict[str, Any]] = {}
+    calls: dict[int, dict[str, Any]] = {}
+    plan, end = "", None
+    for event in events(body):
+        said = ((event.get("delta") or {}).get("message") or {}) if "delta" in event else {}
+        match event.get("type"):
+            case "content-start":
+                blocks[event["index"]] = dict(said["content"])
+            case "content-delta":
+                for name, piece in said["content"].items():
+                    blocks[event["index"]][name] += piece
+            case "tool-plan-delta":
+                plan += said["tool_plan"]
+            case "tool-call-start":
+                calls[event["index"]] = said["tool_calls"]
+            case "tool-call-delta":
+                calls[event["index"]]["function"]["arguments"] += said["tool_calls"]["function"]["arguments"]
+            case "message-end":
+                end = event["delta"]
+    if end is None:
+        raise ValueError("the stream has no end")
+    message = {"content": list(blocks.values()), "tool_calls": list(calls.values()), "tool_plan": plan}
+    return cohere_whole(json.dumps({"message": message, **end}))
+
+
 WHOLE: dict[str, Callable[[str], Truth]] = {
     "chat": chat_whole,
     "responses": responses_whole,
@@ -363,4 +421,5 @@ STREAM: dict[str, Callable[[str], Truth]] = {
     "responses": responses_stream,
     "messages": messages_stream,
     "gemini": gemini_stream,
+    "cohere": cohere_stream,
 }

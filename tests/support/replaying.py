@@ -110,12 +110,18 @@ def shown(truth: Truth, client: str, dialect: str) -> Truth | None:
     if truth.finish == "error" and client in ("messages", "responses"):
         # A model that failed (Gemini's UNEXPECTED_TOOL_CALL) has no stop reason here, and must not look finished.
         return None
+    if truth.finish == "stop" and truth.calls:
+        # OpenAI says `stop` where the request forced the call. Elsewhere an answer that holds calls waits for them.
+        truth = truth._replace(finish="tool_calls")
     if client == "gemini":
         # usageMetadata has no class for what was written to a cache: it is part of the prompt.
         truth = truth._replace(written=0)
+    if client == "gemini" and dialect != "gemini" and truth.refusal:
+        # Gemini has no part for a refusal: its words are text.
+        truth = truth._replace(text=truth.text + truth.refusal, refusal="")
     if client == "messages" and truth.refusal:
         # Anthropic has no part for a refusal: its words are text, and the stop reason says what they are.
-        truth = truth._replace(text=truth.text + truth.refusal, refusal="")
+        truth = truth._replace(text=truth.text + truth.refusal, refusal="", finish="content_filter")
     if truth.finish == "pause" and client != "messages":
         # Only Anthropic has pause_turn. It is unfinished and must not look like a stop.
         truth = truth._replace(finish="length")

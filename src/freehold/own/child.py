@@ -2,7 +2,8 @@
 
 A worker says where it listens. A server is given a port that was free a moment ago, is asked until it is ready, and is
 given another port if somebody was faster; that it is our process that answers, and on loopback only, is looked up in
-the kernel's tables. A server runs below a keeper (engines/keeper.py), which adopts what escapes from the group.
+the kernel's tables where it shows them (Linux). A server runs below a keeper (engines/keeper.py), which adopts what
+escapes from the group.
 
 Every process carries a mark in its environment. `end` kills the group, all descendants, and whatever still carries the
 mark.
@@ -230,20 +231,25 @@ class Child:
         """Kills what is left, waits for that, closes the pipes and removes the files."""
         self.kill()
         await asyncio.shield(self._pipes.ended)
-        processes.kill_below(self.pid, self._mark)
+        await asyncio.to_thread(processes.kill_marked, self._mark)
         self._transport.close()
         self._remove_files()
 
     def kill(self) -> None:
-        """SIGKILL to everything below it and to its group, at once."""
-        if not self._pipes.ended.done():
-            processes.kill_below(self.pid)
+        """SIGKILL to everything below it and to its group, at once.
+
+        Once it has ended its number may be another's, so what it left behind is then found by its mark (`end`); where
+        the system shows no marks, the group is all there is.
+        """
+        if self._pipes.ended.done() and sys.platform == "linux":
+            return
+        processes.kill_below(self.pid)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     def pids(self) -> list[int]:
         """Returns its processes, the first of them that which was started."""
-        return [self.pid, *processes.descendants(self.pid)]
+        return [] if self._pipes.ended.done() else [self.pid, *processes.descendants(self.pid)]
 
     def memory(self) -> Used | None:
         """Returns what its processes use of RAM; None where the system does not say."""

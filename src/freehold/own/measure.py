@@ -116,8 +116,11 @@ class Sample(Struct):
 
 
 def grid(context: int, parallel: int, *, requests: int = 240, seconds: float = 120.0, output: int = OUTPUT) -> Grid:
-    """Returns a grid that fits the model: 1, half of and all of its slots, then twice as many; three prompt lengths."""
-    room = max(8, context - output - 8)
+    """Returns a grid that fits the model: 1, half of, all of and twice its slots; up to three prompt lengths.
+
+    Words do not all have as many tokens as those that were counted first, so the longest prompt leaves a quarter free.
+    """
+    room = max(8, (context - output) * 3 // 4)
     lengths = tuple(dict.fromkeys(min(length, room) for length in (32, 256, 1024)))
     many = sorted({1, max(1, parallel // 2), parallel, 2 * parallel})
     return Grid(tuple(many), lengths, requests=requests, seconds=seconds, output=output)

@@ -8,7 +8,7 @@ was killed is beyond reach without control groups.
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def marked(mark: str) -> list[int]:
-    """Returns the processes of this user that carry `mark`."""
+    """Returns the living processes of this user that carry `mark`."""
     wanted = f"{MARK}={mark}".encode()
     found = []
     for entry in _numbered():
@@ -59,19 +59,24 @@ def marked(mark: str) -> list[int]:
     return [pid for pid in found if pid != os.getpid() and not _zombie(pid)]
 
 
-def kill_below(pid: int, mark: str = "") -> bool:
-    """Sends SIGKILL to everything below `pid`, and to whatever carries `mark`, but not to `pid` itself.
+def kill_below(pid: int) -> bool:
+    """Sends SIGKILL to everything below the living process `pid`, not to itself. Returns whether nothing was left."""
+    return _hunt(lambda: descendants(pid))
 
-    Returns whether nothing was left to kill at the end.
-    """
+
+def kill_marked(mark: str) -> bool:
+    """Sends SIGKILL to everything that carries `mark`. Returns whether nothing was left."""
+    return _hunt(lambda: marked(mark))
+
+
+def _hunt(find: Callable[[], list[int]]) -> bool:
     for _ in range(ROUNDS):
-        found = {*descendants(pid), *(marked(mark) if mark else ())} - {pid}
-        found = {one for one in found if not _zombie(one)}
+        found = find()
         if not found:
             return True
-        for one in found:
+        for pid in found:
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(one, signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
     return False
 
 

@@ -312,7 +312,7 @@ ODD = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_spoilt_configuration_never_crashes(repository: Repository, tmp_path: Path, data: st.DataObject) -> None:
     folder = repository.write()
@@ -336,7 +336,7 @@ def test_a_spoilt_configuration_never_crashes(repository: Repository, tmp_path: 
     read_header(tmp_path / "made.gguf")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_spoilt_tokenizer_never_crashes(repository: Repository, tmp_path: Path, data: st.DataObject) -> None:
     folder = repository.write()
@@ -357,3 +357,21 @@ def test_a_spoilt_tokenizer_never_crashes(repository: Repository, tmp_path: Path
     except EngineError:
         return
     read_header(tmp_path / "made.gguf")
+
+
+def test_the_language_model_inside_a_multimodal_one(repository: Repository, tmp_path: Path) -> None:
+    convert(repository.write(), tmp_path / "plain.gguf", name="n")
+    inner = {key: value for key, value in repository.config.items() if key != "architectures"} | {
+        "model_type": "mistral"
+    }
+    repository.config = {
+        "architectures": ["Mistral3ForConditionalGeneration"], "model_type": "mistral3", "text_config": inner,
+        "vision_config": {"hidden_size": 7}, "tie_word_embeddings": True,
+    }  # fmt: skip
+    names = {"lm_head.weight": "language_model.lm_head.weight"}
+    repository.tensors = {
+        names.get(name, f"language_model.{name}"): one for name, one in repository.tensors.items()
+    } | {"vision_tower.patch_conv.weight": np.ones((2, 3, 4, 4), np.float32)}
+    report = convert(repository.write(), tmp_path / "inner.gguf", name="n")
+    assert (tmp_path / "inner.gguf").read_bytes() == (tmp_path / "plain.gguf").read_bytes()
+    assert report.notes == ("1 tensors under vision_tower are left out: the GGUF file holds the language model only",)

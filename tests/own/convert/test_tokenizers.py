@@ -232,7 +232,8 @@ def replaced(repository: Repository, **parts: Any) -> Repository:
         ({"model": {"type": "BPE", "vocab": {"a": 5}, "merges": [["a", "b", "c"]]}}, "merge 0"),
         ({"model": {"type": "BPE", "vocab": {"a": 5}, "merges": [], "end_of_word_suffix": "/"}}, "end_of_word"),
         (
-            {"model": {"type": "Unigram", "vocab": [["a", "b"]]}, "decoder": None, "pre_tokenizer": METASPACE}, "scores",
+            {"model": {"type": "Unigram", "vocab": [["a", "b"]]}, "decoder": None, "pre_tokenizer": METASPACE},
+            "scores",
         ),
         ({"model": []}, "cannot be read"),
         ({"added_tokens": [{"id": 5, "content": "<new>"}]}, "same id"),

@@ -185,9 +185,12 @@ class Config:
 
     @property
     def tied(self) -> bool | None:
-        """Whether the output uses the embedding's weights; None where the file does not say."""
-        value = self.data.get("tie_word_embeddings", self.outer.get("tie_word_embeddings"))
-        return value if isinstance(value, bool) else None
+        """Whether the output uses the embedding's weights; None where the file does not say, or says both: the language
+        model inside a multimodal one was written by another class than the whole."""
+        inside, outside = self.data.get("tie_word_embeddings"), self.outer.get("tie_word_embeddings")
+        if isinstance(inside, bool) and isinstance(outside, bool) and inside != outside:
+            return None
+        return inside if isinstance(inside, bool) else None
 
     def rope(self, layer_type: str | None = None, *, theta: float = 10_000.0) -> Rope:
         """Returns the rotary embedding, of layers of `layer_type` where the file tells them apart."""

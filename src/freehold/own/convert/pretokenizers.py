@@ -220,8 +220,8 @@ def _plain(steps: Sequence[Step]) -> tuple[Step, ...]:
 
 
 def _alike(pre_tokenizer: Any) -> str:
-    """Returns the name of a row that cuts PROBES as `pre_tokenizer` does. It runs in a child process for a limited time:
-    a pattern from a repository may take for ever."""
+    """Returns the name of a row that cuts PROBES as `pre_tokenizer` does. It runs in a child process for a limited
+    time: a pattern from a repository may take for ever."""
     if importlib.util.find_spec("tokenizers") is None:
         raise unsupported(
             "tokenizer.json: the pre-tokenizer is not one that llama.cpp is known to have",
@@ -251,7 +251,7 @@ def _alike(pre_tokenizer: Any) -> str:
 
 
 def compare(pre_tokenizer: Any) -> str:
-    """Returns the name of the row that cuts PROBES as `pre_tokenizer` does, or nothing. Raises what tokenizers raises."""
+    """Returns the name of the row that cuts PROBES as `pre_tokenizer` does, or "". Raises what tokenizers raises."""
     from tokenizers import Tokenizer
 
     model = {"type": "BPE", "vocab": {}, "merges": []}

@@ -224,8 +224,9 @@ def capabilities(spec: EngineSpec, model: ModelFile, facts: Mapping[str, Any]) -
         if isinstance(template, dict) and template.get("supports_tools"):
             able.add("tools")
         modalities = facts.get("modalities")
-        if isinstance(modalities, dict) and modalities.get("vision") and spec.projector:
-            able.add("vision")
+        if isinstance(modalities, dict) and spec.projector:
+            able |= {"vision"} if modalities.get("vision") else set()
+            able |= {"transcription"} if modalities.get("audio") else set()
     return sorted(able)
 
 

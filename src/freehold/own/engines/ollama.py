@@ -2,7 +2,9 @@
 
 Read in https://docs.ollama.com/api (generate: a request without a prompt loads, `keep_alive` 0 unloads, -1 keeps;
 ps; show) and https://docs.ollama.com/api/openai-compatibility. A request on the OpenAI routes carries no keep_alive
-and leaves that of the load in force. The context is fixed by the load (`options.num_ctx`).
+and leaves that of the load in force (server/sched.go, useLoadedRunner). It carries no context length either, so it gets
+the daemon's own (the model's num_ctx, or OLLAMA_CONTEXT_LENGTH): a load with another would be undone by the next
+request, which is why `context` is not passed on.
 """
 
 from collections.abc import Mapping
@@ -41,7 +43,7 @@ class Ollama(Daemon):
         name = self.called(spec)
         path = "/api/embed" if embeds(name, model) else "/api/generate"
         empty: dict[str, Any] = {"input": []} if path == "/api/embed" else {}
-        load = {"model": name, "keep_alive": -1, "stream": False, "options": {"num_ctx": spec.context}} | empty
+        load = {"model": name, "keep_alive": -1, "stream": False} | empty
         plan = self.attach(
             spec,
             api_key="",

@@ -15,7 +15,7 @@ import math
 from msgspec import Struct
 
 TIE = 10.0
-LEAST_TIE = 0.02
+LEAST_TIE, MOST_TIE = 0.02, 0.5
 
 
 class Limits(Struct, frozen=True):
@@ -30,8 +30,8 @@ class Limits(Struct, frozen=True):
     def tie(self, kl: float) -> float:
         """Returns how close two tokens are, as a difference of logarithms, to be as good as equal to an artefact with a
         mean divergence of `kl`. A divergence of d comes from differences of about sqrt(2 d); ten times that, because
-        some positions differ more than others, and never more than where the limit itself would lead."""
-        return max(LEAST_TIE, TIE * math.sqrt(2 * min(kl, self.kl)))
+        some positions differ more than others, within bounds."""
+        return min(MOST_TIE, max(LEAST_TIE, TIE * math.sqrt(2 * min(kl, self.kl))))
 
 
 TABLE: dict[str, Limits] = {

@@ -10,6 +10,7 @@ from typing import Any
 from freehold.own.convert.families.common import ATTENTION, ATTENTION_BIAS, EXPERTS, GATED, activation, interleaved
 from freehold.own.convert.family import Change, Family, Model, Rule
 from freehold.own.convert.metadata import rope_tensors
+from freehold.own.convert.problems import unsupported
 
 PERMUTED = {
     "attn_q.weight": interleaved(lambda model: model.config.heads),
@@ -35,6 +36,12 @@ def _check(model: Model) -> None:
     used = model.config.flag("use_sliding_window", default=True)
     if window and used and window < model.config.context:
         model.note(f"a sliding window of {window} tokens is not kept by llama.cpp: use contexts up to {window} tokens")
+
+
+def _mistral_check(model: Model) -> None:
+    _check(model)
+    if model.config.nested and model.config.text("model_type") != "mistral":
+        raise unsupported(f"config.json: the language model inside is {model.config.text('model_type')!r}, not mistral")
 
 
 def _mixtral_rules(model: Model) -> Iterable[Rule]:
@@ -72,11 +79,17 @@ FAMILIES = (
         name="mistral",
         title="Mistral",
         arch="llama",
-        architectures=("MistralForCausalLM",),
+        architectures=("MistralForCausalLM", "Mistral3ForConditionalGeneration"),
         layer=_dense,
         changes=PERMUTED,
         extras=rope_tensors,
-        check=_check,
+        check=_mistral_check,
+        rename=(
+            ("language_model.model.", "model."),
+            ("language_model.lm_head.", "lm_head."),
+            ("model.language_model.", "model."),
+        ),
+        ignore=("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector."),
     ),
     Family(
         name="mixtral",
