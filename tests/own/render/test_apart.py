@@ -6,6 +6,7 @@ They need an environment of their own (apart/), which `make render` makes; witho
 import json
 import socket
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,16 @@ def test_the_schemas_are_looked_at(
 
 
 @pytest.fixture
-def serving(tiny: Path, loaded: Callable[..., Loaded], store: Store, tmp_path: Path) -> Iterator[dict[str, Any]]:
+def short() -> Iterator[str]:
+    """A folder with a short name: Ray puts sockets far below it, and their paths may have 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="fh-", ignore_cleanup_errors=True) as folder:
+        yield folder
+
+
+@pytest.fixture
+def serving(
+    tiny: Path, loaded: Callable[..., Loaded], store: Store, tmp_path: Path, short: str
+) -> Iterator[dict[str, Any]]:
     """Ray Serve with what was rendered for a tiny GGUF; yields the entry for freehold.yaml."""
     pytest.importorskip("xllamacpp", reason="xllamacpp is not installed: pip install 'freehold[own]'")
     deployment = describe("own/ray", loaded({"own": [{"name": "ray", "path": str(tiny), "context": 256}]}), store)
@@ -134,7 +144,7 @@ def serving(tiny: Path, loaded: Callable[..., Loaded], store: Store, tmp_path: P
     home = tmp_path / "home-of-ray"
     home.mkdir()
     process = subprocess.Popen(
-        [str(PYTHON), str(APART / "ray_local.py"), str(file), str(home / "tmp")],
+        [str(PYTHON), str(APART / "ray_local.py"), str(file), short],
         env=clean_environment(PYTHONPATH=str(SOURCE), RAY_USAGE_STATS_ENABLED="0") | {"HOME": str(home)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -165,7 +175,7 @@ def test_ray_serve_runs_it_and_the_gateway_uses_it(serving: dict[str, Any], tmp_
             assert answer.usage is not None
             assert answer.usage.completion_tokens == 4
         stream = client.chat.completions.create(model="tiny", messages=question, max_tokens=4, stream=True)
-        assert [chunk for chunk in stream][-1].choices[0].finish_reason == "length"
+        assert list(stream)[-1].choices[0].finish_reason == "length"
         raw = client.chat.completions.with_raw_response.create(model="tiny", messages=question, max_tokens=1)
         assert raw.headers["x-freehold-deployment"] == "ray-ray/ray"
 
