@@ -39,7 +39,7 @@ fidelity: dev ## replay every recorded exchange through the gateway; prints what
 
 lock: ## resolve the lock files again, versions at least seven days old (needs uv)
 	uv pip compile pyproject.toml --extra own --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock --exclude-newer "$$(date -d '7 days ago' +%F)"
-	uv pip compile pyproject.toml --extra own --extra vertex --group dev -c requirements.lock --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock --exclude-newer "$$(date -d '7 days ago' +%F)"
+	uv pip compile pyproject.toml --extra own --extra vertex --group dev --override scripts/without-torch.txt -c requirements.lock --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock --exclude-newer "$$(date -d '7 days ago' +%F)"
 
 bench: dev ## CPU per request against nginx in the same run; prints a table and one line of JSON
 	$(BIN)/python -m bench

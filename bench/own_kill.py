@@ -162,13 +162,13 @@ def hangs(stack: ExitStack, folder: Path, count: int, stall: float) -> dict[str,
     host = Host(stack, folder, rest)
     host.wait_ready("s")
     times = []
-    load = Clients(host, "own/s", 2, tokens=16)
+    load = Clients(host, "own/s", 2, tokens=4)
     try:
         for _ in range(count):
             pid = host.engines()["s"]["pid"]
             silent = len(load.told)
             began = time.monotonic()
-            while (host.engines().get("s") or {}).get("pid") == pid and time.monotonic() - began < 40 * stall:
+            while serves(host, "s", pid) and time.monotonic() - began < 40 * stall:
                 if len(load.told) != silent:
                     silent, began = len(load.told), time.monotonic()
                 time.sleep(0.02)
@@ -179,12 +179,17 @@ def hangs(stack: ExitStack, folder: Path, count: int, stall: float) -> dict[str,
     return _told_of(f"a stand-in hung {count} times, /health well", "hang", told, times, stall)
 
 
+def serves(host: Host, name: str, pid: int) -> bool:
+    """Whether requests go to the process."""
+    entry = host.engines().get(name) or {}
+    return entry.get("state") == "ready" and entry.get("pid") == pid
+
+
 def until_gone(host: Host, name: str, pid: int, seconds: float) -> None:
     """Waits until the process is out of service."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        entry = host.engines().get(name) or {}
-        if entry.get("state") != "ready" or entry.get("pid") != pid:
+        if not serves(host, name, pid):
             return
         time.sleep(0.01)
     raise RuntimeError(f"{name} is still in service after {seconds} s: {host.engines().get(name)}\n{host.log_tail()}")

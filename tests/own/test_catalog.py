@@ -73,8 +73,18 @@ def test_a_missing_folder(here: Path) -> None:
     assert "relative to the folder" in (mistake(here, Owned(path="nowhere/x.gguf")).hint or "")
 
 
-def test_a_folder_instead_of_a_file(here: Path) -> None:
-    assert "directory" in mistake(here, Owned(path="models")).message
+def test_a_folder_without_a_model_in_it(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert mistake(here, Owned(path="models", engine="transformers")).key == "own[0].path"
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    error = mistake(here, Owned(path="models"))
+    assert "llama.cpp cannot read" in error.message
+    assert "freehold pull" in (error.hint or "")
+
+
+def test_an_engine_that_does_not_read_the_format(here: Path) -> None:
+    error = mistake(here, Owned(path="models/tiny.gguf", engine="vllm"))
+    assert error.key == "own[0].engine"
+    assert "engine vllm reads" in error.message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -88,7 +98,7 @@ def test_not_a_gguf(here: Path) -> None:
     error = mistake(here, Owned(path="models/tiny.gguf"), Owned(path="x.safetensors"))
     assert error.key == "own[1].path"
     assert "not a GGUF file" in error.message
-    assert "safetensors have to be converted" in (error.hint or "")
+    assert "give the folder with its config.json" in (error.hint or "")
 
 
 def test_a_name_used_twice(here: Path) -> None:
@@ -127,3 +137,87 @@ def test_a_mistake_names_its_line(here: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         engine_specs(loaded.config, loaded.path, sources=loaded.sources)
     assert caught.value.where == f"{here}:4:11"
+
+
+# The store
+
+
+def put(store: Store, name: str, file: Path, revision: str) -> None:
+    with store.hold("test") as hold:
+        ref = store.copy_in(hold, file)
+        store.add(
+            name,
+            source=Source("hub", f"org/{name}", revision),
+            artefacts=(Artefact("gguf-F32", "gguf", "F32", {"model.gguf": ref}),),
+            architecture="llama",
+            context=256,
+            template=True,
+        )
+
+
+@pytest.fixture
+def store(tmp_path: Path, make_gguf: Callable[..., Path]) -> Store:
+    store = Store(tmp_path / "models")
+    put(store, "pulled", make_gguf(), "r1")
+    put(store, "pulled", make_gguf(layers=1), "r2")
+    put(store, "other", make_gguf(layers=3), "r1")
+    return store
+
+
+def specs_of(store: Store, *own: Owned, broken: list[ConfigError] | None = None) -> dict[str, EngineSpec]:
+    found = engine_specs(Config(own=list(own), box=False), None, broken, store=store)
+    return {spec.name: spec for spec in found}
+
+
+def test_what_was_pulled_is_served_on_demand(store: Store) -> None:
+    found = specs_of(store)
+    assert set(found) == {"pulled", "pulled@v1", "other"}
+    assert {spec.load for spec in found.values()} == {"demand"}
+    assert found["pulled"].weights == "pulled@v2/gguf-F32"
+    assert found["pulled@v1"].weights == "pulled@v1/gguf-F32"
+    assert found["pulled"].context == 256
+    names = served(found.values())
+    assert names["pulled@v2"].engine == "pulled", "the version in force is no second engine"
+    assert {name for name, one in names.items() if one.listed} == {"pulled", "other"}
+
+
+def test_an_entry_changes_how_it_is_run(store: Store) -> None:
+    found = specs_of(store, Owned(name="pulled", version="v1", parallel=9, context=64))
+    assert (found["pulled"].weights, found["pulled"].load) == ("pulled@v1/gguf-F32", "start")
+    assert (found["pulled"].parallel, found["pulled"].context) == (9, 64)
+    assert (found["pulled@v2"].parallel, found["pulled@v2"].load) == (9, "demand")
+    assert set(found) == {"pulled", "pulled@v2", "other"}
+
+
+def test_a_canary_is_loaded_as_the_model_is(store: Store) -> None:
+    found = specs_of(store, Owned(name="pulled", canary=Canary(version="v1")))
+    assert (found["pulled"].load, found["pulled@v1"].load) == ("start", "start")
+    again = specs_of(store, Owned(name="pulled", canary=Canary(version="v2")))
+    assert again["pulled@v1"].load == "demand", "the version in force is no canary"
+
+
+def test_what_is_not_there_says_how_to_get_it(store: Store) -> None:
+    with pytest.raises(ConfigError) as caught:
+        specs_of(store, Owned(name="missing"))
+    assert "freehold pull" in (caught.value.hint or "")
+    with pytest.raises(ConfigError) as caught:
+        specs_of(store, Owned(name="pulled", version="v9"))
+    assert caught.value.hint == "v1, v2"
+    wanted = [Owned(pull="org/model:Q4_K_M"), Owned(pull="org/pulled")]
+    assert set(specs_of(store, *wanted)) == {"pulled", "pulled@v1", "other"}
+    config = Config(own=wanted)
+    assert unpulled(config, store) == {"model": "org/model:Q4_K_M"}, "freehold up pulls it"
+
+
+def test_lora_weights_are_names_of_their_own(store: Store) -> None:
+    found = specs_of(store, Owned(name="other", adapters=[OwnedAdapter(name="polite", path="/x/polite.gguf")]))
+    assert found["other"].adapters == (Lora("polite", Path("/x/polite.gguf")),)
+    assert served(found.values())["polite"].engine == "other"
+
+
+def test_a_damaged_record_stops_nobody_else(store: Store) -> None:
+    for record in (store.root / "records").glob("*other*/*.json"):
+        record.write_bytes(b"{")
+    specs_of(store)
+    (store.root / "models-changed").touch()
+    assert "pulled" in specs_of(store, broken=[])

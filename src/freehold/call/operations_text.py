@@ -19,6 +19,7 @@ from freehold.dialects import chat, converse, embeddings, gemini, moderations, o
 from freehold.dialects.conversation import Losses, Usage
 from freehold.dialects.converse import embed as converse_embed
 from freehold.dialects.embeddings import EmbeddingReply, EmbeddingRequest, Limit
+from freehold.dialects.gemini import embed as gemini_embed
 from freehold.dialects.moderations import ModerationRequest
 from freehold.dialects.ollama import embed as ollama_embed
 from freehold.dialects.peek import Peek
@@ -181,8 +182,11 @@ class Embed:
             raise _missing(target, "embeddings")
         request = self.request
         parts = embeddings.split_request(request, *form.limit(target.model))
-        if target.dialect == "chat" and len(parts) == 1 and self._write is None:
-            return self._pass_through(target, form)
+        if len(parts) == 1 and request.dialect == target.dialect:
+            if target.dialect == "chat" and self._write is None:
+                return self._pass_through(target, form)
+            if target.dialect == gemini_embed.DIALECT:
+                return self._pass_gemini(target, form)
         losses: Losses = []
         bodies = [form.write(target.model, part, losses if part is parts[0] else []) for part in parts]
         refuse_losses(losses, target, self._strict)
@@ -224,6 +228,17 @@ class Embed:
             return self._answer(reply, request, target)
 
         return Prepared(target.head("embeddings", False), body, [], read, no_stream, form.read_error)
+
+    def _pass_gemini(self, target: Target, form: EmbedForm) -> Prepared:
+        request = self.request
+        body = gemini_embed.patch_request(self._body, model=target.model)
+
+        def read(answer: bytes) -> tuple[bytes, Receipt]:
+            reply = form.read(answer)
+            embeddings.check_count(reply, len(request.inputs))
+            return answer, Receipt(reply.id, target.model, reply.usage, "stop", None)
+
+        return Prepared(target.head(form.operation(request), False), body, [], read, no_stream, form.read_error)
 
     def _answer(self, reply: EmbeddingReply, request: EmbeddingRequest, target: Target) -> tuple[bytes, Receipt]:
         reply.model = reply.model or target.model

@@ -46,7 +46,9 @@ class EngineLife(Hold, Protocol):
 
 
 class EngineGate(Protocol):
-    """The way to an owned engine, which may be closed for a while."""
+    """The way to an owned engine, which may be closed for a while. `name` is the engine's; it may serve others too."""
+
+    name: str
 
     @property
     def hopeless(self) -> str | None:
@@ -140,7 +142,8 @@ class Target:
         self._address = life.address
         self.pool = life.address.pool
         self._heads = {}
-        fields = dict(life.fields.get(self.deployment.model, {}))
+        gate = self.engine
+        fields = dict(life.fields.get(self.deployment.model) or (life.fields.get(gate.name) if gate else None) or {})
         self.model = str(fields.pop("model", self.deployment.model))
         self.added = msgspec.json.encode(fields)[1:-1] if fields else b""
 

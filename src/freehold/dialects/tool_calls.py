@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Raw
 
 from freehold.dialects.conversation import Losses
-from freehold.dialects.wire import MALFORMED
+from freehold.dialects.wire import MALFORMED, one_line
 
 SIGNATURE_LIMIT = 4096
 """Characters of a signature an id may carry: of 161 recorded ones 90 % are shorter, a few run to 60,000."""
@@ -77,7 +77,10 @@ def original_id(tool_id: str) -> str:
 
 
 def json_object(arguments: str, where: str, losses: Losses) -> Any:
-    """Arguments as the JSON object Anthropic and Gemini demand; text that is none is wrapped in one and reported."""
+    """Arguments as the JSON object Anthropic and Gemini demand; text that is none is wrapped in one and reported.
+
+    It stands on one line: models indent their arguments, and what they become a part of may be a line of a stream.
+    """
     if arguments == "{}":
         return {}
     try:
@@ -87,7 +90,7 @@ def json_object(arguments: str, where: str, losses: Losses) -> Any:
             return {}
         losses.append(f"{where}.arguments")
         return {"arguments": arguments}
-    return Raw(arguments.encode())
+    return Raw(one_line(arguments.encode()))
 
 
 def _encode(raw: bytes) -> str:

@@ -19,6 +19,8 @@ class Traits(Struct, frozen=True):
     default_max_tokens: int = 4096
     """Sent where the dialect requires a limit (Anthropic) and the client named none."""
     system_role: Literal["system", "developer"] = "system"
+    both_roles: bool = False
+    """Whether both roles are understood: then a client's own word stays."""
     sampling: bool = True
     """False: temperature, top_p, penalties and logprobs are refused and must be dropped, with a loss report."""
     penalties: bool = True

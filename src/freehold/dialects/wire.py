@@ -54,6 +54,14 @@ def decode_field(raw: bytes | msgspec.Raw, param: str) -> Any:
 _ANY = msgspec.json.Decoder()
 
 
+def one_line(valid: bytes) -> bytes:
+    """The same JSON without line ends, which may stand between its tokens only: server-sent events and JSON lines end
+    at them. `valid` has been decoded before."""
+    if valid.find(b"\n") < 0 and valid.find(b"\r") < 0:
+        return valid
+    return valid.replace(b"\n", b" ").replace(b"\r", b" ")
+
+
 def bad_request(error: Exception) -> BadRequest:
     """The BadRequest for what a decoder raised; a wrong type names its field as `param`."""
     if isinstance(error, RecursionError):

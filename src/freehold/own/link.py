@@ -56,6 +56,17 @@ class Row(Struct, array_like=True):
     unseen_tokens: int = 0
 
 
+class Answered(Struct, array_like=True):
+    """How fast an engine was with one request: tokens that it read, seconds to the first byte, tokens that it wrote,
+    seconds to the end. Where it waited for a slot, the engine was faster than this says."""
+
+    name: str
+    read: int
+    first: float
+    written: int
+    total: float
+
+
 class Want(Struct, array_like=True):
     """Requests that wait for a model, the oldest since `oldest` (`time.monotonic()`)."""
 
@@ -65,11 +76,13 @@ class Want(Struct, array_like=True):
 
 
 class Report(Struct):
-    """What has changed since the worker's last one. `seen` is the sequence of the table that it acts on."""
+    """What has changed since the worker's last one. `seen` is the sequence of the table that it acts on. `answers`: one
+    for each engine that has answered since, the last."""
 
     seen: int
     rows: list[Row] = []
     wants: list[Want] = []
+    answers: list[Answered] = []
 
 
 class Table(Struct):

@@ -108,6 +108,7 @@ class Transitions:
                 self._tally.gone(worker)
             case Heard(worker, Report() as report):
                 self._tally.heard(worker, report, time.monotonic())
+                self._watch.learn(report.answers)
             case Planned():
                 self._planned(event)
             case Spawned(run, life, plan):

@@ -6,7 +6,7 @@ the engine itself.
 """
 
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from msgspec import structs
 from freehold.errors import EngineError
 from freehold.own.engine import Adapter, Progress
 from freehold.own.health import Counts, Judge, Seen, Verdict
+from freehold.own.link import Answered
 from freehold.own.lives import Run
 from freehold.own.tally import Tally
 
@@ -54,6 +55,12 @@ class Watch:
             judge = self._judges[run.name] = Judge(self.stall, counts=COUNTS.get(adapter.name, "ends"))
         judge.began(time.monotonic())
         self._heard.pop(run.name, None)
+
+    def learn(self, answers: Iterable[Answered]) -> None:
+        """Takes in how fast engines were: what honest work takes is known from that."""
+        for one in answers:
+            if (judge := self._judges.get(one.name)) is not None:
+                judge.answered(one.read, one.first, one.written, one.total)
 
     def forget(self, name: str) -> None:
         self._judges.pop(name, None)

@@ -138,14 +138,16 @@ class EngineTable:
             return
         now = time.monotonic()
         rows, self._last = self._last, []
-        wants = []
+        wants, answers = [], []
         for gate in self._gates.values():
             changed, want = gate.report(now)
             rows += changed
             if want is not None:
                 wants.append(want)
-        if rows or wants or always:
-            self._writer.write(msgspec.json.encode(Report(self.sequence, rows, wants)) + b"\n")
+            if (answer := gate.answer()) is not None:
+                answers.append(answer)
+        if rows or wants or answers or always:
+            self._writer.write(msgspec.json.encode(Report(self.sequence, rows, wants, answers)) + b"\n")
 
 
 class _Table(Struct):

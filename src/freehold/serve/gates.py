@@ -20,7 +20,7 @@ from typing import Protocol
 from freehold.call.target import Address
 from freehold.call.transport import Flight, Origin, Pool
 from freehold.errors import EngineError
-from freehold.own.link import Row, Want
+from freehold.own.link import Answered, Row, Want
 from freehold.serve.published import Engine
 from freehold.serve.queues import FairQueue, Waiter
 
@@ -76,8 +76,8 @@ class Life:
     """One life of an engine: where it is and who is asking it."""
 
     __slots__ = (
-        "address", "begun", "fields", "flights", "gate", "identity", "last_byte", "limit", "number", "reason",
-        "received", "reported",
+        "address", "begun", "fields", "flights", "gate", "identity", "last_answer", "last_byte", "limit", "number",
+        "reason", "received", "reported",
     )  # fmt: skip
 
     def __init__(self, gate: "Gate", entry: Engine, address: Address) -> None:
@@ -95,6 +95,11 @@ class Life:
         self.reason = ""
         """Why it was ended in the middle of its work."""
         self.reported: Row | None = None
+        self.last_answer: tuple[int, float, int, float] | None = None
+
+    def answered(self, read: int, first: float, written: int, total: float) -> None:
+        """Keeps how fast it was, for the steward's judge of wedged engines: the last one is enough."""
+        self.last_answer = (read, first, written, total)
 
     def leave(self, flight: Flight) -> None:
         """The request is over, however it ended."""
@@ -293,6 +298,14 @@ class Gate:
             return rows, None
         self.reported = want
         return rows, want
+
+    def answer(self) -> Answered | None:
+        """Returns how fast the engine was with a request since the last report."""
+        life = self.life
+        if life is None or life.last_answer is None:
+            return None
+        found, life.last_answer = life.last_answer, None
+        return Answered(self.name, *found)
 
     def forget_reports(self) -> None:
         self.reported = Want(self.name, 0)

@@ -168,6 +168,8 @@ class RequestRecorder:
             status = str(failure.status)
             outcome = "cancelled" if failure.status == 499 else "failed"
             self.end(outcome, answer.status, usage, failure.code, receipt, lost)
+        if answer.target.engine is not None and failure is None and usage is not None and not usage.estimated:
+            self._tell_engine(usage)
         gateway, deployment = self._gateway, answer.target.deployment
         gateway.metrics.observe(
             (deployment.name, deployment.provider, self._endpoint, status),
@@ -176,6 +178,12 @@ class RequestRecorder:
             self._first,
             usage,
         )
+
+    def _tell_engine(self, usage: Usage) -> None:
+        flight = self._exchange.flight
+        if flight is not None and flight.hold is not None:
+            total = (time.time_ns() - self._began) / 1e9
+            flight.hold.answered(usage.uncached, self._first / 1e6 or total, usage.output, total)
 
     def lines(self, answer: Answer) -> bytes:
         """Header lines: who answered, why, and what was lost on the way."""

@@ -51,7 +51,8 @@ _HOSTS: dict[str, dict[str, Any]] = {
     # reasoning_details in a message is refused: github.com/maximhq/bifrost/pull/5277
     "cerebras": {"penalties": False, "strict_messages": True},
     # "property 'reasoning_content' is unsupported" (400): github.com/janhq/jan/issues/8136
-    "groq": {"strict_messages": True},
+    # max_tokens is only "deprecated in favor of max_completion_tokens": the groq SDK's completion_create_params.py
+    "groq": {"strict_messages": True, "both_limits": True},
 }
 
 

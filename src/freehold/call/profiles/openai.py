@@ -27,11 +27,12 @@ _ON_REQUEST = re.compile(r"gpt-5\.[1-4](?![0-9])")
 _NO_TOOLS = re.compile(r"gpt-(?:5\.[4-9]|5\.[1-9][0-9]|[6-9]|[1-9][0-9])(?![0-9])")
 _NONE = re.compile(r"gpt-(?:5\.[1-9]|[6-9]|[1-9][0-9])(?!.*-(?:pro|codex|chat|astra))")  # reasoning_effort: none
 _NO_STOP = re.compile(r"o3|o4-mini")
+_BOTH_ROLES = re.compile(r"(?:chatgpt|gpt)-4o|gpt-4\.[0-9]|gpt-5-chat")
 _NO_INSTRUCTIONS = re.compile(r"o1-(?:mini|preview)")
 
 
 def profile(model: str, base: Traits) -> Traits:
-    # max_tokens is deprecated everywhere and refused by reasoning models; the newer name works for all.
+    # max_tokens is refused by reasoning models and only deprecated elsewhere; the newer name works for all.
     found = replace(
         base,
         max_tokens_field="max_completion_tokens",
@@ -40,7 +41,8 @@ def profile(model: str, base: Traits) -> Traits:
         extras=_EXTRAS,
     )
     if not _REASONS.match(model) or _NEVER.match(model):
-        return found
+        # Recorded with gpt-3.5 and gpt-4o: either word for the limit, status 200. The developer role came with these.
+        return replace(found, both_limits=True, both_roles=bool(_BOTH_ROLES.match(model)))
     # A model that reasons when nobody asks refuses temperature, top_p, penalties and logprobs.
     samples = bool(_ON_REQUEST.match(model)) and not _ALWAYS.match(model)
     found = replace(found, thinking="effort", sampling=samples)

@@ -12,7 +12,7 @@ _EFFORT = re.compile(r"grok-(?:3-mini|4\.[3-9](?![0-9])|latest|[5-9])")
 
 
 def profile(model: str, base: Traits) -> Traits:
-    found = base
+    found = replace(base, both_limits=True)  # docs.x.ai/docs/api-reference: max_tokens is deprecated, and read
     if _REASONS.match(model):
         # docs.x.ai/docs/guides/reasoning: "presencePenalty, frequencyPenalty and stop parameters are not supported by
         # reasoning models. Adding them in the request would result in an error."

@@ -20,7 +20,11 @@ class Hold(Protocol):
     reason: str
     """Why the engine was ended in the middle of its work; empty while nobody knows."""
 
-    def leave(self, flight: "Flight") -> None: ...
+    def leave(self, flight: "Flight") -> None:
+        """The request is over."""
+
+    def answered(self, read: int, first: float, written: int, total: float) -> None:
+        """A request was answered: tokens read, seconds to the first byte, tokens written, seconds to the end."""
 
 
 class Known(Protocol):

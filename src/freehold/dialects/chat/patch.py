@@ -3,7 +3,8 @@
 Top-level fields are held as raw JSON, so unknown fields and the bytes of every untouched value survive; a request that
 fits as it is comes back as the same object. Where only the name of the model must change, as in most requests, the body
 is not even decoded again (`_rename`). What the traits of a model forbid is left out and reported; a field that
-merely has another name (`max_tokens`, the `developer` role) is renamed, which loses nothing and is not reported.
+merely has another name (`max_tokens`, the `developer` role) is renamed where the model does not know the client's,
+which loses nothing and is not reported.
 """
 
 import functools
@@ -90,7 +91,7 @@ def _fits(seen: Seen, body: bytes, traits: Traits, stream_usage: bool) -> bool:
         return False
     if not traits.tools_and_reasoning and b'"tools"' in body:
         return False
-    if traits.system_role == "system" and body.find(b'"developer"') >= 0:
+    if _system_only(traits) and body.find(b'"developer"') >= 0:
         return False
     return body.find(b'"tool_call' if traits.tool_id != "any" else _SIGNED) < 0
 
@@ -272,7 +273,7 @@ def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits, losses:
     """Renames system roles and tool call ids, and takes out what only this gateway adds to messages, for hosts that
     refuse it. The words are searched first: most requests hold none of them."""
     # The other way round nothing is to be done: OpenAI reads `system` as `developer` where it wants that.
-    roles = traits.system_role == "system" and b'"developer"' in body
+    roles = _system_only(traits) and b'"developer"' in body
     ids = (b'"tool_call' if traits.tool_id != "any" else _SIGNED) in body
     added = traits.strict_messages and max(map(body.find, _ADDED)) >= 0
     if not roles and not ids and not added:
@@ -293,6 +294,10 @@ def _patch_messages(fields: dict[str, Raw], body: bytes, traits: Traits, losses:
     if changed:
         fields["messages"] = Raw(_ENCODER.encode(messages))
     return changed
+
+
+def _system_only(traits: Traits) -> bool:
+    return traits.system_role == "system" and not traits.both_roles
 
 
 def _drop_added(message: dict[str, Raw], traits: Traits, losses: Losses) -> bool:

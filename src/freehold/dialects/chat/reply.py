@@ -85,6 +85,8 @@ def _groq_usage(fields: dict[str, Any]) -> Any:
 
 def _read_choice(raw: dict[str, Any], index: int, response: str, split_think: bool) -> Choice:
     message = raw.get("message")
+    if message is None and raw.get("finish_reason") == "content_filter":
+        message = {}  # Azure leaves out the message that its filter took
     if not isinstance(message, dict):
         raise UpstreamBroken("A choice of the provider's answer has no message.")
     parts = read_message(message, response, split_think)
@@ -127,6 +129,8 @@ def read_message(message: dict[str, Any], response: str, split_think: bool = Fal
     content = message.get("content")
     if isinstance(content, list):
         parts += [part for piece in content if (part := read_piece(piece)) is not None]
+    elif isinstance(content, dict):
+        parts.append(Text(json_text(content)))  # Cloudflare: the object that was asked for, not as text
     elif isinstance(content, str) and content:
         thought, answer = split_thinking(content) if split_think and not parts else ("", content)
         if thought:

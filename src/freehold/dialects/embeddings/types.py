@@ -60,6 +60,8 @@ class EmbeddingRequest(Struct):
     """Fields that the client sent as null: the same as absent, but kept for a provider whose words they are."""
     names: dict[str, str] = field(default_factory=dict)
     """Canonical field -> the client's word for it, where it is another."""
+    dialect: str = "chat"
+    """The client's."""
 
 
 class EmbeddingReply(Struct):

@@ -26,6 +26,7 @@ from freehold.dialects.receipt import Receipt
 from freehold.dialects.wire import MALFORMED, check_bool, check_str, decode_request, refuse
 from freehold.errors import BadRequest, UpstreamBroken
 
+DIALECT = "gemini"
 BATCH = "batchEmbedContents"
 """The method whose body is a batch; `model` and `method` come from `paths.parse_path`."""
 
@@ -62,7 +63,7 @@ def read_request(body: bytes, *, model: str = "", method: str = BATCH) -> Embedd
 
 
 def _read(fields: dict[str, Any], model: str, method: str) -> EmbeddingRequest:
-    request = EmbeddingRequest(model=model, inputs=[], names=dict(_NAMES))
+    request = EmbeddingRequest(model=model, inputs=[], names=dict(_NAMES), dialect=DIALECT)
     if method != BATCH:
         request.inputs = [_read_one(fields, "", request)]
         request.single = True
@@ -71,7 +72,7 @@ def _read(fields: dict[str, Any], model: str, method: str) -> EmbeddingRequest:
     if not isinstance(given, list) or not given:
         refuse("requests", "an array that is not empty", given)
     inputs: list[Input] = []
-    first = EmbeddingRequest(model=model, inputs=[], names=request.names)
+    first = EmbeddingRequest(model=model, inputs=[], names=request.names, dialect=DIALECT)
     for index, raw in enumerate(given):
         path = f"requests.{index}."
         one = first if index == 0 else EmbeddingRequest(model=model, inputs=[])

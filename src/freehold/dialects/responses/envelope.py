@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from freehold.dialects.responses.names import Names, read_names
-from freehold.dialects.wire import decode_field, decode_request
+from freehold.dialects.wire import decode_field, decode_request, one_line
 from freehold.errors import UpstreamBroken
 
 _NULL = Raw(b"null")
@@ -78,11 +78,18 @@ _PLAIN = Echo()
 
 
 def echo(body: bytes) -> Echo:
-    """What the response to the request `body` repeats. Raises BadRequest where `body` is no JSON object."""
+    """What the response to the request `body` repeats, each on one line, as events of a stream want it.
+
+    Raises BadRequest where `body` is no JSON object.
+    """
     read = decode_request(_DECODER, body)
+    indented = one_line(body) is not body
     for name in Echo.__struct_fields__:
-        if getattr(read, name) == _NULL:
+        value = getattr(read, name)
+        if value == _NULL:
             setattr(read, name, getattr(_PLAIN, name))
+        elif indented:
+            setattr(read, name, Raw(one_line(bytes(value))))
     if b'"format"' not in bytes(read.text):
         read.text = Raw(msgspec.json.encode({"format": {"type": "text"}, **_decode_object(read.text, "text")}))
     if isinstance(conversation := decode_field(read.conversation, "conversation"), str):

@@ -21,18 +21,8 @@ from typing import Any, get_args
 import yaml
 
 KUBERNETES = "1.37.0"
-LLM_SPEC = {
-    "model",
-    "replicas",
-    "router",
-    "template",
-    "parallelism",
-    "prefill",
-    "worker",
-    "baseRefs",
-    "storageInitializer",
-}
-"""Fields of an LLMInferenceService's spec, read in KServe's pkg/apis/serving/v1alpha2/llm_inference_service_types.go."""
+LLM_SPEC = {"model", "replicas", "scaling", "router", "template", "parallelism", "prefill", "worker", "baseRefs"}
+"""Of an LLMInferenceService's spec, read in KServe's pkg/apis/serving/v1alpha2/llm_inference_service_types.go."""
 
 
 def kubernetes(value: dict[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from freehold.own.convert.families.common import EXPERTS, GATED, activation
 from freehold.own.convert.families.qwen import expert_rules
 from freehold.own.convert.family import Change, Family, Model, Rule
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 
 SOFTMAX, SIGMOID = 1, 2
 """How llama.cpp numbers the functions that make a router's numbers into weights."""
@@ -90,7 +90,7 @@ def _layer(model: Model, layer: int) -> Mapping[str, str]:
 def _sigmoid(model: Model) -> bool:
     scoring = model.config.text("scoring_func", "sigmoid" if model.family.name == "deepseek-v3" else "softmax")
     if scoring not in ("softmax", "sigmoid"):
-        raise refuse(f"config.json: scoring_func {scoring!r} is not run by llama.cpp")
+        raise unsupported(f"config.json: scoring_func {scoring!r} is not run by llama.cpp")
     return scoring == "sigmoid"
 
 
@@ -172,13 +172,13 @@ def _check(model: Model) -> None:
     config = model.config
     activation(model, "silu")
     if config.flag("attention_bias"):
-        raise refuse("config.json: attention_bias is true, which llama.cpp does not run for DeepSeek")
+        raise unsupported("config.json: attention_bias is true, which llama.cpp does not run for DeepSeek")
     if not config.flag("rope_interleave", default=True):
-        raise refuse("config.json: rope_interleave is false; llama.cpp rotates neighbours for DeepSeek")
+        raise unsupported("config.json: rope_interleave is false; llama.cpp rotates neighbours for DeepSeek")
     if not model.sizes["experts"]:
         raise refuse("config.json: n_routed_experts is missing")
     if config.whole("moe_layer_freq", default=1, high=1024) != 1:
-        raise refuse("config.json: moe_layer_freq is not 1, which llama.cpp does not run")
+        raise unsupported("config.json: moe_layer_freq is not 1, which llama.cpp does not run")
     groups = config.whole("n_group", default=1, high=4096)
     if not _sigmoid(model) and groups > 1 and config.text("topk_method") == "group_limited_greedy":
         model.note("llama.cpp chooses among all experts where this model chooses among some groups of them")

@@ -10,7 +10,7 @@ from typing import Any
 
 from freehold.own.convert.families.common import activation
 from freehold.own.convert.family import Change, Family, Model
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 
 CONTEXT = 2048
 """What the models were made for; their config.json does not say."""
@@ -65,12 +65,12 @@ def _check(model: Model) -> None:
     activation(model, "gelu")
     config = model.config
     if (found := config.text("activation", "gelu")) != "gelu":
-        raise refuse(f"config.json: activation {found!r}; llama.cpp runs Falcon with gelu only")
+        raise unsupported(f"config.json: activation {found!r}; llama.cpp runs Falcon with gelu only")
     for key, wanted in (("alibi", False), ("bias", False), ("parallel_attn", True)):
         if config.flag(key, default=wanted) != wanted:
-            raise refuse(f"config.json: {key} is {str(not wanted).lower()}, which llama.cpp does not run for Falcon")
+            raise unsupported(f"config.json: {key} is {str(not wanted).lower()}, which llama.cpp does not run for Falcon")
     if config.rope().kind not in ("default", "linear", "yarn"):
-        raise refuse(f"config.json: rotary scaling {config.rope().kind} is not run by llama.cpp for Falcon")
+        raise unsupported(f"config.json: rotary scaling {config.rope().kind} is not run by llama.cpp for Falcon")
 
 
 FAMILIES = (

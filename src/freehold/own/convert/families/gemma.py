@@ -14,7 +14,7 @@ from typing import Any
 from freehold.own.convert.config import Rope
 from freehold.own.convert.families.common import ATTENTION, GATED, activation, plus_one
 from freehold.own.convert.family import Change, Family, Model
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import unsupported
 
 NO_CAP = 1e5
 """A soft cap so high that float32 does not feel it."""
@@ -65,7 +65,7 @@ def _period(model: Model, period: int) -> int:
     full = [layer for layer, kind in enumerate(kinds) if kind == "full_attention"]
     found = full[0] + 1 if full else max(period, config.layers + 1)
     if full != [layer for layer in range(len(kinds)) if (layer + 1) % found == 0]:
-        raise refuse("config.json: layer_types; llama.cpp runs one full layer after each run of windows")
+        raise unsupported("config.json: layer_types; llama.cpp runs one full layer after each run of windows")
     return found
 
 
@@ -104,9 +104,9 @@ def _local(model: Model) -> Rope:
 def _check(model: Model) -> None:
     activation(model, "gelu_pytorch_tanh", "gelu_tanh")
     if model.config.flag("attention_bias"):
-        raise refuse(f"config.json: attention_bias is true, which llama.cpp does not run for {model.family.title}")
+        raise unsupported(f"config.json: attention_bias is true, which llama.cpp does not run for {model.family.title}")
     if model.config.flag("use_bidirectional_attention"):
-        raise refuse(
+        raise unsupported(
             "config.json: use_bidirectional_attention is true: this is an embedding model, not a language model"
         )
 
@@ -114,9 +114,9 @@ def _check(model: Model) -> None:
 def _check3(model: Model) -> None:
     _check(model)
     if model.config.number("attn_logit_softcapping", default=0.0):
-        raise refuse("config.json: attn_logit_softcapping, which llama.cpp does not have for Gemma 3")
+        raise unsupported("config.json: attn_logit_softcapping, which llama.cpp does not have for Gemma 3")
     if _local(model).kind != "default":
-        raise refuse("config.json: the rotation of sliding layers is scaled, which llama.cpp does not have for Gemma 3")
+        raise unsupported("config.json: the rotation of sliding layers is scaled, which llama.cpp does not have for Gemma 3")
 
 
 _RENAME = (

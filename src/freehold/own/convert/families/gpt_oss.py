@@ -10,7 +10,7 @@ from typing import Any
 
 from freehold.own.convert.families.common import ATTENTION, EXPERTS, activation
 from freehold.own.convert.family import Change, Family, Model, Rule
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import unsupported
 
 PERIOD = 2
 LIMIT, ALPHA = 7.0, 1.702
@@ -97,9 +97,9 @@ def _check(model: Model) -> None:
     if kinds is not None and kinds != [
         "full_attention" if (layer + 1) % PERIOD == 0 else "sliding_attention" for layer in range(config.layers)
     ]:
-        raise refuse("config.json: layer_types; llama.cpp runs gpt-oss with a window on every second layer")
+        raise unsupported("config.json: layer_types; llama.cpp runs gpt-oss with a window on every second layer")
     if config.number("swiglu_limit", default=LIMIT) != LIMIT or config.number("swiglu_alpha", default=ALPHA) != ALPHA:
-        raise refuse(
+        raise unsupported(
             f"config.json: swiglu_limit and swiglu_alpha; llama.cpp runs gpt-oss with {LIMIT} and {ALPHA} only"
         )
 

@@ -11,7 +11,7 @@ from typing import Any
 from freehold.own.convert.families.common import ATTENTION, EXPERTS, GATED, activation
 from freehold.own.convert.family import Change, Family, Model, Rule
 from freehold.own.convert.metadata import rope_tensors
-from freehold.own.convert.problems import refuse
+from freehold.own.convert.problems import refuse, unsupported
 
 _BIASES = {"attn_q.bias": "q", "attn_k.bias": "k", "attn_v.bias": "v"}
 _NORMS = {"attn_q_norm.weight": "head", "attn_k_norm.weight": "head"}
@@ -55,7 +55,7 @@ def _check_mixture(model: Model) -> None:
     if not model.sizes["experts"]:
         raise refuse("config.json: num_experts is missing")
     if config.whole("decoder_sparse_step", default=1, high=1024) != 1 or config.wholes("mlp_only_layers"):
-        raise refuse(
+        raise unsupported(
             "config.json: some layers are not mixtures of experts, which llama.cpp does not run for this model"
         )
 
@@ -63,13 +63,13 @@ def _check_mixture(model: Model) -> None:
 def _check_normed(model: Model) -> None:
     _check_mixture(model)
     if not model.config.flag("norm_topk_prob"):
-        raise refuse("config.json: norm_topk_prob is false; llama.cpp runs Qwen 3 MoE with true only")
+        raise unsupported("config.json: norm_topk_prob is false; llama.cpp runs Qwen 3 MoE with true only")
 
 
 def _check_unnormed(model: Model) -> None:
     _check_mixture(model)
     if model.config.flag("norm_topk_prob"):
-        raise refuse("config.json: norm_topk_prob is true; llama.cpp runs Qwen 2 MoE with false only")
+        raise unsupported("config.json: norm_topk_prob is true; llama.cpp runs Qwen 2 MoE with false only")
 
 
 def _expert_metadata(model: Model) -> Mapping[str, Any]:
