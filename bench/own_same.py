@@ -30,7 +30,7 @@ CONTEXT, PARALLEL = 1024, 4
 WIDTH, LAYERS = 384, 8
 """20 million parameters: llama.cpp takes one thread for it, which leaves the other core to gateway and client, as a
 machine with cores to spare would."""
-ROUNDS = 30
+ROUNDS = 20
 TOKENS = 48
 FIRSTS = 150
 CONFIG = """
@@ -59,10 +59,17 @@ def run(stack: ExitStack, folder: Path) -> dict[str, float]:
         row(f"  behind Freehold, {many} at a time", f"{through:.1f} tokens/s")
         row("    times llama.cpp alone, median of rounds", f"{ratio:.3f}", "at least 0.97")
     direct, through = asyncio.run(_first(bare, gateway))
-    figures |= {"first_bare_ms": direct, "first_ms": through, "added_first_ms": through - direct}
-    row("  time to the first token, llama.cpp alone, median", f"{direct:.2f} ms")
-    row("  added by Freehold, median", f"{through - direct:.2f} ms", "under 1")
+    alone, added = statistics.median(direct), statistics.median(through) - statistics.median(direct)
+    fastest = _fastest(through) - _fastest(direct)
+    figures |= {"first_bare_ms": alone, "added_first_ms": added, "added_first_fastest_ms": fastest}
+    row("  time to the first token, llama.cpp alone, median", f"{alone:.2f} ms")
+    row("  added by Freehold, median", f"{added:.2f} ms", "under 1")
+    row("  added by Freehold, at the fastest tenth", f"{fastest:.2f} ms", "what is left where nobody else computes")
     return figures
+
+
+def _fastest(times: list[float]) -> float:
+    return sorted(times)[len(times) // 10]
 
 
 def _bare(stack: ExitStack, file: Path) -> Target:
@@ -133,8 +140,8 @@ async def _round(target: Target, many: int) -> float:
     return sum(sample.output for sample in samples) / seconds
 
 
-async def _first(bare: Target, gateway: Target) -> tuple[float, float]:
-    """Returns the medians of the time to the first token in milliseconds, bare and behind Freehold."""
+async def _first(bare: Target, gateway: Target) -> tuple[list[float], list[float]]:
+    """Returns times to the first token in milliseconds, bare and behind Freehold, the first tenth left out."""
     prompt = prompt_of(8)
     times: dict[str, list[float]] = {bare.url: [], gateway.url: []}
     pools = {target.url: Pool(Origin.parse(target.url), connect_timeout=5.0, limit=1) for target in (bare, gateway)}
@@ -149,4 +156,4 @@ async def _first(bare: Target, gateway: Target) -> tuple[float, float]:
         for pool in pools.values():
             pool.shut()
     tail = FIRSTS // 10
-    return statistics.median(times[bare.url][tail:]), statistics.median(times[gateway.url][tail:])
+    return times[bare.url][tail:], times[gateway.url][tail:]

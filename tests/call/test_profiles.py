@@ -14,6 +14,8 @@ from freehold.dialects.traits import PLAIN
 
 EXTRAS = ("store", "prompt_cache_key", "safety_identifier", "service_tier")
 CAPPED = {"max_tokens_field": "max_completion_tokens", "strict_messages": True, "extras": EXTRAS}
+OLDEST = {**CAPPED, "both_limits": True}
+OLD = {**OLDEST, "both_roles": True}
 O_SERIES = {**CAPPED, "system_role": "developer", "sampling": False, "thinking": "effort"}
 REASONS = {**O_SERIES, "extras": ("verbosity", *EXTRAS)}
 ON_REQUEST = {**REASONS, "sampling": True, "effort_none": True}
@@ -39,7 +41,9 @@ DEEPSEEK = {
     "strict_messages": True,
     "force_tool": False,
 }
-NO_STOP = {"stop_max": 0, "penalties": False}
+XAI = {"both_limits": True}
+NO_STOP = {**XAI, "stop_max": 0, "penalties": False}
+GROQ = {"strict_messages": True, "both_limits": True}
 OPENROUTER = {
     "top_k": True,
     "extras": ("verbosity",),
@@ -50,9 +54,9 @@ OPENROUTER = {
 LLAMA_CPP = {"top_k": True, "replay_reasoning": "reasoning_content"}
 
 TABLE: list[tuple[str, str, dict[str, Any]]] = [
-    ("openai", "gpt-4o-mini", CAPPED),
-    ("openai", "gpt-4.1", CAPPED),
-    ("openai", "gpt-5-chat-latest", CAPPED),
+    ("openai", "gpt-4o-mini", OLD),
+    ("openai", "gpt-4.1", OLD),
+    ("openai", "gpt-5-chat-latest", OLD),
     ("openai", "o1", O_SERIES),
     ("openai", "o1-mini", {**O_SERIES, "system_role": "system"}),
     ("openai", "o3", {**O_SERIES, "stop_max": 0}),
@@ -70,7 +74,8 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("openai", "gpt-6-luna", {**REASONS, **NO_TOOLS, "effort_none": True}),
     ("openai", "gpt-6-astra", {**REASONS, **NO_TOOLS}),
     ("openai", "gpt-12", {**REASONS, **NO_TOOLS, "effort_none": True}),
-    ("openai", "text-embedding-3-small", CAPPED),
+    ("openai", "gpt-3.5-turbo", OLDEST),
+    ("openai", "text-embedding-3-small", OLDEST),
     ("anthropic", "claude-3-haiku-20240307", {**OLD_CLAUDE, "default_max_tokens": 4096}),
     ("anthropic", "claude-3-5-sonnet-20241022", {**OLD_CLAUDE, "default_max_tokens": 8192}),
     ("anthropic", "claude-3-7-sonnet-latest", {**OLD_CLAUDE, "thinking": "budget"}),
@@ -96,12 +101,12 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("mistral", "mistral-medium-3-5", {**MISTRAL, "thinking": "effort"}),
     ("deepseek", "deepseek-v4-pro", DEEPSEEK),
     ("deepseek", "deepseek-chat", {**DEEPSEEK, "force_tool": True}),
-    ("xai", "grok-3", {}),
+    ("xai", "grok-3", XAI),
     ("xai", "grok-3-mini", {**NO_STOP, "thinking": "effort"}),
     ("xai", "grok-4-0709", NO_STOP),
-    ("xai", "grok-4-1-fast-non-reasoning", {}),
+    ("xai", "grok-4-1-fast-non-reasoning", XAI),
     ("xai", "grok-4.20", NO_STOP),
-    ("xai", "grok-4.20-0309-non-reasoning", {"penalties": False}),
+    ("xai", "grok-4.20-0309-non-reasoning", {**XAI, "penalties": False}),
     ("xai", "grok-4.7", {**NO_STOP, "thinking": "effort"}),
     ("cohere", "command-a-03-2025", {"stop_max": 5}),
     ("cohere", "command-a-reasoning-08-2025", {"stop_max": 5, "thinking": "budget"}),
@@ -117,8 +122,8 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("vertex", "gemini-2.5-pro", {"stop_max": 5, "thinking": "budget"}),
     ("ollama", "qwen3:8b", {"thinking": "budget"}),
     ("ollama", "llama3.2", {}),
-    ("groq", "llama-3.3-70b-versatile", {"json_schema": "json_object", "strict_messages": True}),
-    ("groq", "openai/gpt-oss-120b", {"thinking": "effort", "strict_messages": True}),
+    ("groq", "llama-3.3-70b-versatile", {**GROQ, "json_schema": "json_object"}),
+    ("groq", "openai/gpt-oss-120b", {**GROQ, "thinking": "effort"}),
     (
         "vllm",
         "mistralai/Mistral-7B-Instruct-v0.3",
@@ -127,7 +132,7 @@ TABLE: list[tuple[str, str, dict[str, Any]]] = [
     ("openrouter", "mistralai/mistral-small-3.2", {**OPENROUTER, "tool_id": "alnum9"}),
     ("openrouter", "openai/gpt-5.4", OPENROUTER),
     ("openrouter", "openai/gpt-oss-120b", OPENROUTER),
-    ("cerebras", "zai-glm-4.7", {"penalties": False, "strict_messages": True}),
+    ("cerebras", "zai-glm-4.7", {**GROQ, "penalties": False}),
     ("together", "meta-llama/Llama-3.3-70B-Instruct-Turbo", {"top_k": True}),
     ("my-proxy", "claude-opus-5", NEW_CLAUDE),
     ("my-proxy", "anthropic/claude-sonnet-4-6", {**CLAUDE, "thinking": "adaptive", "prefill": False}),

@@ -103,6 +103,13 @@ def test_a_developer_is_renamed_where_only_system_is_known_and_a_system_role_now
     assert patch(patched, traits=Traits(system_role="developer"))[0]["messages"] == patched["messages"]
 
 
+def test_a_host_that_knows_both_roles_gets_the_clients_own():
+    body = {"model": "a", "messages": [{"role": "developer", "content": "x"}, {"role": "system", "content": "y"}]}
+    patched, losses = patch(body, traits=Traits(both_roles=True))
+    assert [message["role"] for message in patched["messages"]] == ["developer", "system"]
+    assert losses == []
+
+
 def test_a_host_that_knows_both_words_for_the_limit_gets_the_clients_own():
     for name in ("max_tokens", "max_completion_tokens"):
         body = {"model": "a", name: 5, "messages": [{"role": "user", "content": "x"}]}

@@ -5,9 +5,17 @@ from pathlib import Path
 import pytest
 
 from freehold.config.load import load
-from freehold.config.schema import Config, Owned
+from freehold.config.schema import Canary, Config, Owned, OwnedAdapter
 from freehold.errors import ConfigError
-from freehold.own.catalog import BOX, box_file, engine_specs
+from freehold.own import stock
+from freehold.own.catalog import BOX, box_file, engine_specs, served, unpulled
+from freehold.own.engine import EngineSpec, Lora
+from freehold.own.weights.store import Artefact, Source, Store
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "home"))
 
 
 def config(*owned: Owned) -> Config:
@@ -218,6 +226,5 @@ def test_lora_weights_are_names_of_their_own(store: Store) -> None:
 def test_a_damaged_record_stops_nobody_else(store: Store) -> None:
     for record in (store.root / "records").glob("*other*/*.json"):
         record.write_bytes(b"{")
-    specs_of(store)
-    (store.root / "models-changed").touch()
-    assert "pulled" in specs_of(store, broken=[])
+    stock._stocked.cache_clear()
+    assert set(specs_of(store, broken=[])) == {"pulled", "pulled@v1"}

@@ -25,7 +25,7 @@ own:
   - {{path: {a}, name: a, load: demand, context: 128, parallel: 2, memory: 100MiB}}
   - {{path: {b}, name: b, load: demand, context: 128, parallel: 2, memory: 100MiB}}
   - {{path: {a}, name: huge, load: demand, memory: 900MiB}}
-  - {{name: never, engine: command, command: [sh, -c, "sleep 1000", "$${{PORT}}"], load: demand, memory: 1MiB, model: never}}
+  - {{name: never, engine: command, command: [sh, -c, "sleep 1000", "$${{PORT}}"], load: demand, memory: 1MiB}}
 models:
   either: [own/huge, openai/fake]
   patient: [own/never, openai/fake]

@@ -118,7 +118,7 @@ class _Said:
                 elif part["type"] == "text":
                     self.text += part["text"]
         elif isinstance(content, dict):  # Cloudflare: the object that was asked for
-            self.text += json.dumps(content)
+            self.text += json.dumps(content, ensure_ascii=False, separators=(",", ":"))
         else:
             self.text += content
         thoughts = message.get("reasoning_content") or message.get("reasoning") or ""

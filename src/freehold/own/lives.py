@@ -58,6 +58,8 @@ class Run:
         self.notice = 0.0
         """Until when workers that are not linked may still send it requests."""
         self.ending = False
+        self.adapting = False
+        """LoRA weights are being loaded or forgotten."""
 
     def to(self, state: State, error: str | None = None) -> None:
         assert state in TRANSITIONS[self.state], f"{self.state} to {state}"

@@ -72,7 +72,7 @@ class Places:
         if slot.failed:
             slot.failed = slot.lasting = False
         if run is not None and relaunches(run.spec, spec):
-            return "preload"
+            return None if run.adapting else "preload"
         if run is not None and run.state is not State.SLEEPING:
             return None
         if self._tally.waiting(slot.name)[0]:

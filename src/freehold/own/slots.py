@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from typing import Any
 
 from msgspec import Struct
 
@@ -73,6 +74,12 @@ class Slot:
     @property
     def runs(self) -> list[Run]:
         return [run for run in (self.current, self.coming, *self.leaving) if run is not None]
+
+    @property
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Everything that runs for it."""
+        found = [self.preparing, *(run.task for run in self.runs)]
+        return [task for task in found if task is not None]
 
     def renew(self, spec: EngineSpec) -> None:
         """From now on `spec` is wanted, and earlier failures are forgotten."""

@@ -79,10 +79,7 @@ class Transitions:
 
     @property
     def tasks(self) -> list[asyncio.Task[Any]]:
-        return [
-            *(run.task for run in self.runs if run.task is not None),
-            *(slot.preparing for slot in self._slots.values() if slot.preparing is not None),
-        ]
+        return [task for slot in self._slots.values() for task in slot.tasks]
 
     @property
     def over(self) -> bool:
@@ -163,10 +160,15 @@ class Transitions:
             run.spec = spec
         elif run.state in (State.STARTING, State.WARMING):
             self._leave(slot, run)
-        elif run.serves:
-            probes = lora_changes(run, spec, self._adapters[spec.engine])
-            if probes is not None:
-                self._begin(adapt(run, spec, probes, self._tell))
+        else:
+            self._adapt(run, spec)
+
+    def _adapt(self, run: Run, spec: EngineSpec) -> None:
+        """Changes the LoRA weights of an engine that runs, where that is all that is to be changed and it can."""
+        probes = lora_changes(run, spec, self._adapters[spec.engine]) if run.serves and not run.adapting else None
+        if probes is not None:
+            run.adapting = True
+            self._begin(adapt(run, spec, probes, self._tell))
 
     def _retire(self, slot: Slot) -> None:
         if slot.preparing is not None:
@@ -343,10 +345,13 @@ class Transitions:
 
     def _adapted(self, run: Run, spec: EngineSpec, error: str | None) -> None:
         """Where that failed, the engine stays what it was, and `settle` replaces it."""
+        run.adapting = False
         slot = self._slots.get(run.name)
         if slot is not None and run is slot.current and error is None:
             run.spec = spec
             slot.fields = spoken(spec, self._adapters[spec.engine])
+            if slot.spec is not None and relaunches(spec, slot.spec):
+                self._adapt(run, slot.spec)
 
     def _leave(self, slot: Slot, run: Run) -> None:
         """No more requests for this life. One that never had any ends on the spot."""
@@ -386,12 +391,10 @@ class Transitions:
         """`at_once`: nobody has a request there, so our own workers need not be asked politely."""
         if run.life is None:
             return
+        run.ending = True
         if run.state is State.SLEEPING:
-            run.ending = True
             self._begin(put_to_sleep(run, self._adapters[run.spec.engine], self._tell))
         elif at_once and run.plan is not None and run.plan.kind == "worker":
-            run.ending = True
             run.life.kill()
         else:
-            run.ending = True
             self._begin(run.life.stop(self._policy.drain))

@@ -49,7 +49,8 @@ _HOSTS: dict[str, dict[str, Any]] = {
     "together": {"top_k": True},  # docs.together.ai, chat completions
     # inference-docs.cerebras.ai/resources/openai: frequency_penalty, logit_bias and presence_penalty are answered 400.
     # reasoning_details in a message is refused: github.com/maximhq/bifrost/pull/5277
-    "cerebras": {"penalties": False, "strict_messages": True},
+    # max_tokens is only "deprecated in favor of max_completion_tokens": the SDK's completion_create_params.py
+    "cerebras": {"penalties": False, "strict_messages": True, "both_limits": True},
     # "property 'reasoning_content' is unsupported" (400): github.com/janhq/jan/issues/8136
     # max_tokens is only "deprecated in favor of max_completion_tokens": the groq SDK's completion_create_params.py
     "groq": {"strict_messages": True, "both_limits": True},

@@ -68,7 +68,9 @@ def _check(model: Model) -> None:
         raise unsupported(f"config.json: activation {found!r}; llama.cpp runs Falcon with gelu only")
     for key, wanted in (("alibi", False), ("bias", False), ("parallel_attn", True)):
         if config.flag(key, default=wanted) != wanted:
-            raise unsupported(f"config.json: {key} is {str(not wanted).lower()}, which llama.cpp does not run for Falcon")
+            raise unsupported(
+                f"config.json: {key} is {str(not wanted).lower()}, which llama.cpp does not run for Falcon"
+            )
     if config.rope().kind not in ("default", "linear", "yarn"):
         raise unsupported(f"config.json: rotary scaling {config.rope().kind} is not run by llama.cpp for Falcon")
 

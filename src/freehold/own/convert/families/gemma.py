@@ -116,7 +116,9 @@ def _check3(model: Model) -> None:
     if model.config.number("attn_logit_softcapping", default=0.0):
         raise unsupported("config.json: attn_logit_softcapping, which llama.cpp does not have for Gemma 3")
     if _local(model).kind != "default":
-        raise unsupported("config.json: the rotation of sliding layers is scaled, which llama.cpp does not have for Gemma 3")
+        raise unsupported(
+            "config.json: the rotation of sliding layers is scaled, which llama.cpp does not have for Gemma 3"
+        )
 
 
 _RENAME = (
