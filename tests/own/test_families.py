@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("engine_needed")
 
 YARN = {"rope_theta": 150000.0, "rope_type": "yarn", "factor": 32.0, "beta_fast": 32.0, "beta_slow": 1.0}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "experts whose weights are not made one": ("qwen3_moe", {"norm_topk_prob": False}),
     "one query matrix": ("deepseek_v2", {"q_lora_rank": None}),
     "stretched attention": (
         "deepseek_v2",

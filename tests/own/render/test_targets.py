@@ -170,7 +170,7 @@ def test_an_llm_inference_service_is_for_vllm(pulled: Pulled, vllm: Callable[...
 def test_ray_gets_our_application_for_llama_cpp(pulled: Pulled) -> None:
     (application,) = yaml.safe_load(render("ray-serve", pulled(), Options()).text)["applications"]
     assert application["import_path"] == "freehold.own.render.ray_app:build"
-    assert application["args"]["pull"]["reference"] == "acme/tiny@0123456789abcdef0123456789abcdef01234567"
+    assert application["args"]["pull"]["reference"] == "acme/tiny@0123456789abcdef0123456789abcdef01234567:F32"
     assert len(application["args"]["pull"]["files"]["tiny-F32.gguf"]) == 64
 
 

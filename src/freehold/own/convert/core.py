@@ -34,7 +34,7 @@ def supported(config: Mapping[str, Any]) -> Family | None:
     """Returns the family that takes a config.json; None where there is none."""
     named = config.get("architectures")
     names = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
-    return next((family for family in FAMILIES for name in names if name in family.architectures), None)
+    return next((one for one in FAMILIES for name in names if name in one.architectures and one.when(config)), None)
 
 
 def convert(

@@ -79,6 +79,8 @@ class Family(Struct, frozen=True):
     """Prefixes of source names that are put right before anything else: (from, to)."""
     exact: frozenset[str] = frozenset()
     """Tensors that stay F32 whatever the type of the file; norms, biases and routers always do."""
+    when: Callable[[Mapping[str, Any]], bool] = lambda config: True
+    """Whether the family takes this config.json, beside the architecture it names."""
     tied: bool = False
     """What an absent `tie_word_embeddings` means."""
 

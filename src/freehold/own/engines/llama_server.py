@@ -34,7 +34,7 @@ class LlamaServer(Server):
         kind = llamacpp.kind_of(model)
         tokens, batch = spec.context * spec.parallel, llamacpp.batch_of(model, spec.context)
         argv = [self.command(spec), "--model", str(path), "--alias", spec.name]
-        argv += ["--host", "127.0.0.1", "--port", "${PORT}", "--metrics", "--jinja"]
+        argv += ["--host", "127.0.0.1", "--port", "${PORT}", "--metrics", "--jinja", "--sse-ping-interval", "-1"]
         argv += ["--ctx-size", str(tokens), "--parallel", str(spec.parallel), "--n-gpu-layers", str(spec.gpu_layers)]
         argv += ["--batch-size", str(batch), "--ubatch-size", str(batch)]
         if spec.threads:

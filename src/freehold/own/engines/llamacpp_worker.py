@@ -89,6 +89,9 @@ def serve(message: WorkerMessage) -> Any:
         params.mmproj.path = message.projector
     params.cache_ram_mib = message.prompt_cache_mib
     params.use_jinja = True
+    # As the templates' own default: llama.cpp says "false" to those in which it finds no marks of thinking.
+    params.default_template_kwargs = {"enable_thinking": "true"}
+    params.sse_ping_interval = -1  # its pings come even when the engine hangs, which must be seen
     params.warmup = False
     params.fit_params = False
     params.endpoint_metrics = True

@@ -62,7 +62,7 @@ def _own(deployment: Deployment, options: Options) -> dict[str, Any]:
         "parallel": deployment.parallel,
     }
     if weights.files and weights.repository:
-        args["pull"] = {"reference": f"{weights.repository}@{weights.revision}", "files": _pins(deployment)}
+        args["pull"] = {"reference": weights.pull, "files": _pins(deployment)}
     else:
         args["path"] = str(weights.local.absolute())
         if weights.projector:

@@ -42,7 +42,8 @@ class Volume(Struct, frozen=True):
 class Weights(Struct, frozen=True):
     """`entry` is the file that the engine opens, relative to the folder of the weights; empty: the folder itself.
 
-    `origin` says in words what they are. `repository` (ORG/NAME) is set for a Hugging Face hub.
+    `origin` says in words what they are. `repository` (ORG/NAME) is set for a Hugging Face hub; `pull` is then what
+    `freehold pull` brings exactly these with, on another machine.
     """
 
     format: Format
@@ -55,6 +56,11 @@ class Weights(Struct, frozen=True):
     projector: str | None = None
     repository: str | None = None
     revision: str | None = None
+    quantisation: str | None = None
+
+    @property
+    def pull(self) -> str:
+        return f"{self.repository}@{self.revision}" + (f":{self.quantisation}" if self.format == "gguf" else "")
 
     @property
     def private(self) -> list[str]:
@@ -80,6 +86,7 @@ def from_store(store: Store, version: Version, artefact: Artefact) -> Weights:
         projector=_first(projector) if projector is not None else None,
         repository=_repository(source) if source.kind == "hub" else None,
         revision=source.revision,
+        quantisation=artefact.quantisation,
     )
 
 

@@ -2,7 +2,8 @@
 
 One rule after the other:
 
-1. Never a pickle (.bin, .pt, .pth, .ckpt, .pkl, .h5, .msgpack), and never Python code unless a person asked for it.
+1. Never a pickle (.bin, .pt, .pth, .ckpt, .pkl, .h5, .msgpack) and never Python code, unless a person asked for it; a
+   pickle even then only where there is nothing else (pickles.py reads it).
 2. A quantisation that was asked for is taken from the GGUF files; where no GGUF file has it and there are safetensors,
    these are taken, and the quantisation is made of them here.
 3. Nothing asked for: GGUF where there is any, because it serves as it is; of several quantisations the first of
@@ -47,7 +48,10 @@ SUPPORT = (
 """What stands beside the weights of a safetensors repository and is needed to run or convert them."""
 PAPERS = ("README.md", "LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
+PICKLE_INDEX = "pytorch_model.bin.index.json"
+
 _SPLIT = re.compile(r"-(\d{5})-of-(\d{5})$")
+_PART = re.compile(r"pytorch_model-(\d{5})-of-(\d{5})\.bin")
 _QUANTISATION = re.compile(
     r"(?:^|[-._/])((?:UD-)?(?:I?Q\d+(?:_(?:\d|K|[SMLX]{1,3}|NL))*|TQ\d_\d|MXFP4(?:_MOE)?|BF16|FP?16|FP?32))(?=$|[-._/])",
     re.IGNORECASE,
@@ -74,10 +78,12 @@ class Choice(Struct, frozen=True):
     papers: tuple[Listed, ...] = ()
     others: dict[str, int] = {}
     wanted: str | None = None
+    pickled: tuple[Listed, ...] = ()
+    """Pickles, and their index, that safetensors are to be made of."""
 
     @property
     def all(self) -> tuple[Listed, ...]:
-        return (*self.files, *((self.projector,) if self.projector else ()), *self.papers)
+        return (*self.files, *((self.projector,) if self.projector else ()), *self.pickled, *self.papers)
 
 
 class _Variant(Struct):
@@ -89,7 +95,14 @@ class _Variant(Struct):
         return sum(file.size or 0 for file in self.files)
 
 
-def pick(name: str, files: Iterable[Listed], wanted: str | None = None, *, remote_code: bool = False) -> Choice:
+def pick(
+    name: str,
+    files: Iterable[Listed],
+    wanted: str | None = None,
+    *,
+    remote_code: bool = False,
+    pickles: bool = False,
+) -> Choice:
     """Returns the files to get of the repository `name`; `wanted` is a quantisation, a file's name or a format.
 
     Raises EngineError: no_weights, pickle_refused, no_such_quantisation, ambiguous_weights.
@@ -104,12 +117,14 @@ def pick(name: str, files: Iterable[Listed], wanted: str | None = None, *, remot
         if found is not None:
             others = {one.label: one.size for one in variants if one is not found}
             return Choice("gguf", found.label, tuple(found.files), _projector(listed), papers, others)
-    if not tensors:
-        raise _nothing(name, listed, asked)
+    pickled = _pickled(name, listed) if pickles and not tensors else []
+    if not tensors and not pickled:
+        raise _nothing(name, listed, asked, pickles)
     support = [file for file in listed if any(fnmatch(file.name, pattern) for pattern in SUPPORT)]
     if not any(file.name == "config.json" for file in support):
         raise EngineError(
-            f"{name} has safetensors but no config.json, so nobody can tell what model they are",
+            f"{name} has {'safetensors' if tensors else 'pickles'} but no config.json, so nobody can tell what model "
+            "they are",
             code="no_weights",
             retry="no",
             hint=_adapter_hint(listed) or "its maker may have published another repository in the transformers layout",
@@ -118,7 +133,7 @@ def pick(name: str, files: Iterable[Listed], wanted: str | None = None, *, remot
     chosen = tuple(sorted({*tensors, *support, *code}, key=lambda file: file.name))
     others = {one.label: one.size for one in variants}
     making = None if asked.lower() in ("", "safetensors") else label_of(asked) or asked.upper()
-    return Choice("safetensors", "", chosen, None, papers, others, making)
+    return Choice("safetensors", "", chosen, None, papers, others, making, tuple(pickled))
 
 
 def label_of(name: str) -> str:
@@ -231,16 +246,55 @@ def _index(listed: list[Listed]) -> list[Listed]:
     return [file for file in listed if fnmatch(file.name, "*.safetensors.index.json") and "/" not in file.name]
 
 
-def _nothing(name: str, listed: list[Listed], asked: str) -> EngineError:
+# Pickles
+
+
+def _pickled(name: str, listed: list[Listed]) -> list[Listed]:
+    """The pickles that hold the weights: pytorch_model.bin, whole or in parts with their index, or one other file."""
+    here = {file.name: file for file in listed if "/" not in file.name}
+    parts = {file: _PART.fullmatch(file) for file in here}
+    count = max((int(found[2]) for found in parts.values() if found), default=0)
+    split = [here[file] for file, found in parts.items() if found and int(found[2]) == count]
+    if split and len(split) == count:
+        return [*split, *([here[PICKLE_INDEX]] if PICKLE_INDEX in here else [])]
+    if "pytorch_model.bin" in here:
+        return [here["pytorch_model.bin"]]
+    alone = [file for file in here.values() if file.name.endswith((".pt", ".pth")) and not _is_training(file.name)]
+    if len(alone) > 1:
+        names = ", ".join(file.name for file in alone[:6])
+        raise EngineError(
+            f"{name} holds {len(alone)} pickles, and nothing says which of them is the model: {names}",
+            code="ambiguous_weights",
+            retry="no",
+            hint="pull a folder that holds the right one, with the config.json and the tokenizer",
+        )
+    return alone
+
+
+def _is_training(name: str) -> bool:
+    return name.startswith(("training_args", "optimizer", "scheduler", "rng_state", "scaler", "adapter_model"))
+
+
+def _nothing(name: str, listed: list[Listed], asked: str, allowed: bool) -> EngineError:
     pickles = [file.name for file in listed if is_pickle(file.name)]
-    if pickles:
+    if pickles and allowed:
         return EngineError(
-            f"{name} has its weights as pickles only ({', '.join(pickles[:3])}): loading one runs whatever code its "
-            "author put into it, so they are never fetched",
+            f"{name} has its weights as pickles only, and not whole or of a kind that cannot be read safely: "
+            f"{', '.join(pickles[:3])}",
             code="pickle_refused",
             retry="no",
-            hint="look for a repository of the same model with safetensors or GGUF; or convert it where you do not "
-            "mind what runs (transformers: from_pretrained, then save_pretrained) and pull the folder",
+            hint="what can be read is pytorch_model.bin, all of its parts, or one .pt or .pth file",
+        )
+    if pickles:
+        return EngineError(
+            f"{name} has its weights as pickles only ({', '.join(pickles[:3])}): a pickle is a program that runs when "
+            "it is read, so they are not fetched",
+            code="pickle_refused",
+            retry="no",
+            hint="look for a repository of the same model with safetensors or GGUF. If there is none and you trust its "
+            f"author: freehold pull {name} --pickles, or `pickles: true` beside `pull: {name}` under own: in "
+            "freehold.yaml. They are then read in a process of their own by torch.load(weights_only=True), which runs "
+            "no code of theirs, and kept as safetensors",
         )
     return EngineError(
         f"{name} holds no weights in GGUF or safetensors" + (f" for {asked}" if asked else ""),

@@ -64,7 +64,9 @@ def session() -> "httpx2.AsyncClient":
     return _official().get_async_session()  # type: ignore[no-any-return]
 
 
-async def plan(reference: Reference, *, remote_code: bool = False, patience: Patience | None = None) -> Plan:
+async def plan(
+    reference: Reference, *, remote_code: bool = False, pickles: bool = False, patience: Patience | None = None
+) -> Plan:
     """Asks the hub for a repository and chooses the files.
 
     Raises EngineError: hub_unreachable, offline, gated, no_such_repository, no_such_revision, rate_limited,
@@ -72,11 +74,14 @@ async def plan(reference: Reference, *, remote_code: bool = False, patience: Pat
     """
     asking = _Asking(reference, patience or Patience())
     repository = await apart(asking.look)
-    chosen = pick(repository.name, repository.files, reference.quantisation, remote_code=remote_code)
+    chosen = pick(
+        repository.name, repository.files, reference.quantisation, remote_code=remote_code, pickles=pickles
+    )
     for file in chosen.all:
         check_file_name(file.name)
     known = await apart(asking.complete, repository, chosen.all)
     parts = {file.name: "weights" for file in chosen.files} | {file.name: "paper" for file in chosen.papers}
+    parts |= {file.name: "pickle" for file in chosen.pickled}
     if chosen.projector:
         parts[chosen.projector.name] = "projector"
     headers = asking.secret()

@@ -59,7 +59,7 @@ def _check_kind(name: str, remote_code: bool) -> None:
             f"{name} is a pickle, a program that runs when it is read",
             code="pickle_refused",
             retry="no",
-            hint="weights are taken as safetensors or GGUF only",
+            hint="weights are kept as safetensors or GGUF only; freehold pull ... --pickles makes safetensors of it",
         )
     if path.suffix not in SUFFIXES and path.suffix != ".py" and not path.name.startswith(PAPERS):
         raise _bad(f"{name} is not a kind of file that belongs to weights")

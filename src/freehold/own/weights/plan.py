@@ -24,7 +24,8 @@ from freehold.own.weights.types import Format, Source
 if TYPE_CHECKING:
     from freehold.own.weights.store import Store
 
-Part = Literal["weights", "projector", "paper"]
+Part = Literal["weights", "projector", "paper", "pickle"]
+"""pickle: the weights, in a form that never gets into the store; see pickles.py."""
 MARGIN = 256 << 20
 """Bytes left free on a disk: other programs need some too."""
 SHOWN = ("Q4_K_M", "Q8_0", "F16")
@@ -65,7 +66,12 @@ class Plan(Struct, frozen=True):
 
     @property
     def weights(self) -> int:
-        return sum(file.size or 0 for file in self.files if file.part == "weights")
+        return sum(file.size or 0 for file in self.files if file.part in ("weights", "pickle"))
+
+    @property
+    def pickles(self) -> int:
+        """Bytes of pickles that safetensors are to be made of."""
+        return sum(file.size or 0 for file in self.files if file.part == "pickle")
 
 
 class Row(Struct, frozen=True):
@@ -160,9 +166,10 @@ def _missing(file: Planned, store: "Store") -> int:
 
 
 def _made(plan: Plan) -> int:
-    """Bytes of the files that a conversion writes: 16 bits for each weight, and the quantisation that was asked for."""
+    """Bytes of the files that a conversion writes: safetensors of pickles, 16 bits for each weight, and the quantisation
+    that was asked for."""
     count = _parameters(plan)
-    made = count * 2
+    made = count * 2 + plan.pickles
     if plan.wanted in SIZES and plan.wanted not in ("F16", "BF16", "F32"):
         made += by_quantisation(count, [plan.wanted])[plan.wanted]
     return made

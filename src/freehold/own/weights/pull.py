@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from freehold.errors import ConfigError, EngineError
-from freehold.own.weights import describe, download, hub, inspect, prepare, refusals, remote, sources
+from freehold.own.weights import describe, download, hub, inspect, pickles, prepare, refusals, remote, sources
 from freehold.own.weights.apart import apart
 from freehold.own.weights.events import Note, Planning, Step, Tell, silent
 from freehold.own.weights.plan import Plan, Planned, estimate, refuse_full_disk

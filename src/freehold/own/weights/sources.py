@@ -315,7 +315,7 @@ async def _licence(client: "httpx2.AsyncClient", base: str, layer: _Layer | None
 # This machine
 
 
-def plan_local(reference: Reference, *, remote_code: bool = False) -> Plan:
+def plan_local(reference: Reference, *, remote_code: bool = False, pickles: bool = False) -> Plan:
     """Raises EngineError: no_weights and the others of `pick`; OSError."""
     path = reference.path or Path()
     if reference.kind == "file":
@@ -332,9 +332,10 @@ def plan_local(reference: Reference, *, remote_code: bool = False) -> Plan:
         found = (one for one in (*path.glob("*"), *path.glob("*/*")) if one.is_file())
         paths = {one.relative_to(path).as_posix(): one for one in found if not one.name.startswith(".")}
     listed = [Listed(name, one.stat().st_size) for name, one in paths.items()]
-    chosen = pick(str(path), listed, reference.quantisation, remote_code=remote_code)
+    chosen = pick(str(path), listed, reference.quantisation, remote_code=remote_code, pickles=pickles)
     parts: dict[str, Part] = {file.name: "weights" for file in chosen.files}
     parts |= {file.name: "paper" for file in chosen.papers}
+    parts |= {file.name: "pickle" for file in chosen.pickled}
     if chosen.projector is not None:
         parts[chosen.projector.name] = "projector"
     return Plan(

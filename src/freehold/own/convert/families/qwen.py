@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from freehold.own.convert.families.common import ATTENTION, EXPERTS, GATED, activation
-from freehold.own.convert.family import Change, Family, Model, Rule
+from freehold.own.convert.family import Change, Extra, Family, Model, Rule
 from freehold.own.convert.metadata import rope_tensors
 from freehold.own.convert.problems import refuse, unsupported
 
@@ -60,12 +60,6 @@ def _check_mixture(model: Model) -> None:
         )
 
 
-def _check_normed(model: Model) -> None:
-    _check_mixture(model)
-    if not model.config.flag("norm_topk_prob"):
-        raise unsupported("config.json: norm_topk_prob is false; llama.cpp runs Qwen 3 MoE with true only")
-
-
 def _check_unnormed(model: Model) -> None:
     _check_mixture(model)
     if model.config.flag("norm_topk_prob"):
@@ -77,6 +71,37 @@ def _expert_metadata(model: Model) -> Mapping[str, Any]:
     if model.sizes["shared_ffn"]:
         found["expert_shared_feed_forward_length"] = model.sizes["shared_ffn"]
     return found
+
+
+def _summed(config: Mapping[str, Any]) -> bool:
+    return config.get("norm_topk_prob") is True
+
+
+def _as_dots(model: Model) -> Mapping[str, Any]:
+    return {
+        **_expert_metadata(model),
+        "attention.head_count_kv": model.config.heads,
+        "expert_shared_count": 1,
+        "leading_dense_block_count": 0,
+        "expert_weights_scale": 1.0,
+        "expert_weights_norm": False,
+        "expert_gating_func": 1,
+    }
+
+
+def _silent_expert(model: Model) -> Iterable[Extra]:
+    """Yields a shared expert that says nothing."""
+    import numpy as np
+
+    for layer in range(model.config.layers):
+        for name, words in (("gate", "expert_ffn embd"), ("up", "expert_ffn embd"), ("down", "embd expert_ffn")):
+            yield Extra(f"blk.{layer}.ffn_{name}_shexp.weight", np.zeros(model.shape(words), np.float32))
+
+
+def _for_every_head(model: Model, array: Any) -> Any:
+    config = model.config
+    heads = array.reshape(config.kv_heads, config.head, -1)
+    return heads.repeat(config.heads // config.kv_heads, axis=0).reshape(-1, array.shape[-1])
 
 
 FAMILIES = (
@@ -118,6 +143,23 @@ FAMILIES = (
         metadata=_expert_metadata,
         rules=expert_rules,
         extras=rope_tensors,
-        check=_check_normed,
+        check=_check_mixture,
+        when=_summed,
+    ),
+    # The chosen experts' weights need not sum to one. No published Qwen is so, but it is what an absent norm_topk_prob
+    # means. llama.cpp runs it as dots1: the same layer, with a shared expert and a key and value for every head.
+    Family(
+        name="qwen3-moe-unnormed",
+        title="Qwen 3 MoE",
+        arch="dots1",
+        architectures=("Qwen3MoeForCausalLM",),
+        layer=lambda model, layer: (
+            ATTENTION | {"attn_k.weight": "q embd", "attn_v.weight": "q embd"} | _NORMS | EXPERTS
+        ),
+        metadata=_as_dots,
+        rules=expert_rules,
+        changes={"attn_k.weight": Change(_for_every_head), "attn_v.weight": Change(_for_every_head)},
+        extras=_silent_expert,
+        check=_check_mixture,
     ),
 )
