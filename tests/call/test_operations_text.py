@@ -14,12 +14,16 @@ from freehold.config.schema import Timeouts
 from freehold.decide.catalog import Deployment
 from freehold.dialects import embeddings, moderations, rerank
 from freehold.dialects.conversation import Usage
+from freehold.dialects.gemini import embed as gemini_embed
 from freehold.dialects.traits import PLAIN
 from freehold.errors import BadRequest, InternalError, LossRefused, UpstreamBroken, UpstreamLimited
 
 PATHS = {
     "chat": {"embeddings": "/embeddings", "rerank": "/rerank", "moderations": "/moderations"},
-    "gemini": {"embeddings": "/v1beta/models/{model}:batchEmbedContents"},
+    "gemini": {
+        "embeddings": "/v1beta/models/{model}:batchEmbedContents",
+        "embed_content": "/v1beta/models/{model}:embedContent",
+    },
     "cohere": {"embeddings": "/v2/embed", "rerank": "/v2/rerank"},
     "voyage": {
         "embeddings": "/v1/embeddings",
@@ -105,6 +109,32 @@ def test_same_dialect_is_passed_through_both_ways():
     answer = listed(PACKED)
     assert prepared.read(answer)[0] is answer
     assert vectors(prepared.read(listed(HELLO))[0]) == [PACKED]
+
+
+@pytest.mark.parametrize("method", [gemini_embed.BATCH, "embedContent"])
+def test_gemini_gets_what_its_own_client_wrote(method):
+    one = {"model": "models/asked", "content": {"role": "user", "parts": [{"text": "hi"}]}, "made_up": 1}
+    body = {"requests": [one, one]} if method == gemini_embed.BATCH else one
+    raw = json.dumps(body).encode()
+    operation = Embed(
+        raw,
+        gemini_embed.peek(raw, model="asked", method=method),
+        request=gemini_embed.read_request(raw, model="asked", method=method),
+        write=lambda reply: gemini_embed.write_reply(reply, method=method),
+    )
+    prepared = operation.prepare(target("gemini"))
+    assert path(prepared.head) == f"/v1beta/models/served:{method}"
+    renamed = one | {"model": "models/served"}
+    assert json.loads(prepared.body) == ({"requests": [renamed] * 2} if method == gemini_embed.BATCH else renamed)
+    vector = {"values": HELLO, "made_up": 1}
+    answers = {gemini_embed.BATCH: {"embeddings": [vector] * 2}, "embedContent": {"embedding": vector}}
+    answer = json.dumps(answers[method] | {"usageMetadata": {"promptTokenCount": 4}}).encode()
+    passed, receipt = prepared.read(answer)
+    assert passed is answer
+    assert (receipt.usage, receipt.model) == (Usage(uncached=4), "served")
+    with pytest.raises(UpstreamBroken):
+        prepared.read(b'{"embeddings":[]}')
+    assert json.loads(operation.prepare(target("chat")).body)["model"] == "served"
 
 
 def test_a_missing_vector_is_the_providers_fault():

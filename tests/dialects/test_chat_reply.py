@@ -74,6 +74,7 @@ def test_created_is_given_where_the_reply_has_none():
     [
         ({"content": None}, []),
         ({"content": ""}, []),
+        ({"content": {"a": [1, "ü"]}}, [Text('{"a":[1,"ü"]}')]),  # Cloudflare: the object that was asked for
         ({"reasoning_content": "t", "content": "a"}, [Thinking("t"), Text("a")]),
         ({"reasoning": "t", "content": "a"}, [Thinking("t"), Text("a")]),
         ({"reasoning": "t", "reasoning_content": "t", "content": "a"}, [Thinking("t"), Text("a")]),
@@ -183,6 +184,13 @@ def test_thoughts_in_the_text_are_split_on_request(content, parts):
 def test_garbage_is_the_providers_fault(body):
     with pytest.raises(UpstreamBroken):
         chat.read_reply(body)
+
+
+def test_a_message_that_a_filter_took_is_an_empty_one():
+    """Azure leaves it out of the answer altogether."""
+    filtered = {"index": 0, "finish_reason": "content_filter", "content_filter_results": {"hate": {"filtered": True}}}
+    (choice,) = chat.read_reply(json.dumps({"id": "c", "choices": [filtered], "usage": USAGE}).encode()).choices
+    assert (choice.parts, choice.finish) == ([], "content_filter")
 
 
 def test_an_error_sent_as_success_is_an_error():

@@ -294,6 +294,15 @@ def kinds(shown: list[dict[str, Any]]) -> list[str]:
     return [one["type"].removeprefix("response.") for one in shown]
 
 
+def test_an_indented_request_does_not_break_the_stream_into_more_lines() -> None:
+    request = {"model": "m", "input": "x", "metadata": {"a": "b\nc"}, "tools": [{"type": "function", "name": "f"}]}
+    for end in ("\n", "\r\n"):
+        body = json.dumps(request, indent=2).replace("\n", end).encode()
+        shown, _ = write(TextDelta("x"), echo=responses.echo(body))
+        for one in (shown[0], shown[-1]):
+            assert (one["response"]["tools"], one["response"]["metadata"]) == (request["tools"], request["metadata"])
+
+
 def test_the_full_sequence_of_events() -> None:
     shown, writer = write(
         ThinkingDelta("Hm"),

@@ -1,5 +1,6 @@
 """Tool call ids that carry signatures or fit an alphabet, and turns put in order."""
 
+import json
 import re
 from base64 import b64encode
 
@@ -68,6 +69,13 @@ def test_arguments_as_an_object() -> None:
     assert losses == []
     assert json_object("nope", "w", losses) == {"arguments": "nope"}
     assert losses == ["w.arguments"]
+
+
+def test_an_object_stands_on_one_line_for_it_may_become_a_part_of_an_event() -> None:
+    indented = '{\n    "a": "x\\ny",\r\n    "b": [\r1]\n}'
+    written = bytes(json_object(indented, "w", []))
+    assert not {10, 13} & set(written)
+    assert json.loads(written) == json.loads(indented) == {"a": "x\ny", "b": [1]}
 
 
 NAMES = st.sampled_from(["a", "b", "c", "", "d__sig_sAAAA"])

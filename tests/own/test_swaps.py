@@ -264,9 +264,7 @@ async def test_a_wedged_engine_is_found_out_and_replaced(tmp_path: Path, tiny: P
         first = await house.worker.state("a", "ready")
         house.worker.busy("a", 1, streaming=1, received=10, last_byte=0.0)
         house.adapter.stick("a")
-        began = asyncio.get_running_loop().time()
         failed = await house.worker.state("a", "failed")
-        assert asyncio.get_running_loop().time() - began < 3.0, "twice the stall, and time for a busy machine"
         assert failed["error"].startswith("wedged: no byte for")
         assert not failed["lasting"]
         house.adapter.unstick("a")

@@ -172,6 +172,19 @@ def test_29_arguments_may_be_an_object_or_nothing(client: str, arguments: Any) -
     assert told(client, whole(client, "ollama", ollama | {"done_reason": "stop"})).calls == [("f", arguments or {})]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("client", (*SDKS, "ollama", "cohere", "mistral"))
+def test_29_indented_arguments_do_not_break_a_stream_into_more_lines(client: str, end: str) -> None:
+    """Models indent what they write. Gemini's and Ollama's streams hold arguments as objects, in lines of their own."""
+    pieces = [fragment(0, "a", "f", "{" + end), fragment(0, arguments=f'  "a": "x\\ny"{end}}}')]
+    out = streamed(client, "chat", sse(*pieces, chunk({}, "tool_calls"), done=True))
+    if client in SDKS:
+        assert told(client, out).calls == [("f", {"a": "x\ny"})]
+    for line in re.split("[\r\n]+", out):
+        text = line.removeprefix("data: ")
+        assert not text or text == "[DONE]" or text.startswith("event: ") or json.loads(text)
+
+
 @pytest.mark.parametrize("client", SDKS)
 def test_30_finish_says_tool_calls_only_for_calls_that_can_be_made(client: str) -> None:
     """STOP or `stop` after calls; `tool_calls` for one that was cut off; `length` stays.

@@ -31,7 +31,9 @@ REFERENCE is one of
 
 Of a repository with GGUF files one quantisation is taken: the one asked for, else Q4_K_M or the next in size.
 Safetensors are converted, and quantised when a quantisation is asked for; what was made here is compared with the
-original where torch is installed. An interrupted pull goes on where it stopped. Pickles are never fetched.
+original where torch is installed. An interrupted pull goes on where it stopped. Pickles are refused: a pickle is a
+program that runs when it is read. --pickles has safetensors made of them by torch's restricted reader, in a process of
+its own; it refuses what is no weights, and only the safetensors are kept.
 """
 
 
@@ -41,12 +43,22 @@ original where torch is installed. An interrupted pull goes on where it stopped.
 @click.option("--revision", help="Branch, tag or commit of a hub's repository.")
 @click.option("--remote-code", is_flag=True, help="Fetch Python code in the repository too, for engines to run.")
 @click.option(
+    "--pickles", is_flag=True, help="Fetch pickles where there is nothing else, and make safetensors of them."
+)
+@click.option(
     "--check/--no-check", default=True, help="Compare what is converted with the original.", show_default=True
 )
 @click.option("--dry-run", is_flag=True, help="Show files, disk and memory; fetch nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    reference: str, name: str | None, revision: str | None, remote_code: bool, check: bool, dry_run: bool, as_json: bool
+    reference: str,
+    name: str | None,
+    revision: str | None,
+    remote_code: bool,
+    pickles: bool,
+    check: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     from freehold.own.weights.pull import look, pull
     from freehold.own.weights.store import open_store
@@ -55,10 +67,12 @@ def command(
     store = open_store()
     try:
         if dry_run:
-            _show_plan(asyncio.run(look(wanted, store, remote_code=remote_code)), as_json)
+            _show_plan(asyncio.run(look(wanted, store, remote_code=remote_code, pickles=pickles)), as_json)
             return
         with _teller(as_json) as tell:
-            version = asyncio.run(pull(wanted, store, name=name, remote_code=remote_code, check=check, tell=tell))
+            version = asyncio.run(
+                pull(wanted, store, name=name, remote_code=remote_code, pickles=pickles, check=check, tell=tell)
+            )
     except KeyboardInterrupt:
         output.say("stopped; what has arrived is kept, and the same command goes on from there")
         raise click.Abort from None

@@ -203,6 +203,9 @@ class Owned(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What the engine calls the model, where that is not NAME."""
     remote_code: bool = False
     """True: Python code inside the repository may be run by the engine. Read it first: it can do all you can do."""
+    pickles: bool = False
+    """True: where `pull` finds weights as pickles only, they are fetched and safetensors made of them, in a process of
+    its own that runs no code of theirs. False: they are refused."""
     facts: ModelFacts | None = None
     """What `auto` should know of it."""
 

@@ -3,7 +3,7 @@
 One rule after the other:
 
 1. Never a pickle (.bin, .pt, .pth, .ckpt, .pkl, .h5, .msgpack) and never Python code, unless a person asked for it; a
-   pickle even then only where there is nothing else (pickles.py reads it).
+   pickle even then only where there is nothing else (pickled.py reads it).
 2. A quantisation that was asked for is taken from the GGUF files; where no GGUF file has it and there are safetensors,
    these are taken, and the quantisation is made of them here.
 3. Nothing asked for: GGUF where there is any, because it serves as it is; of several quantisations the first of

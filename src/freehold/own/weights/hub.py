@@ -74,9 +74,7 @@ async def plan(
     """
     asking = _Asking(reference, patience or Patience())
     repository = await apart(asking.look)
-    chosen = pick(
-        repository.name, repository.files, reference.quantisation, remote_code=remote_code, pickles=pickles
-    )
+    chosen = pick(repository.name, repository.files, reference.quantisation, remote_code=remote_code, pickles=pickles)
     for file in chosen.all:
         check_file_name(file.name)
     known = await apart(asking.complete, repository, chosen.all)

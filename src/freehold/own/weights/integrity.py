@@ -187,6 +187,14 @@ def collect(store: "Store", *, partial: bool) -> Freed:
     )
 
 
+def drop(store: "Store", contents: Iterable[str]) -> None:
+    """Removes those of `contents` that nothing refers to; its caller has the store's lock."""
+    places = store.places
+    for sha256 in set(contents) - _referred(store)[0] - held(places).blobs:
+        (places.blobs / sha256).unlink(missing_ok=True)
+        (places.stamps / sha256).unlink(missing_ok=True)
+
+
 def _referred(store: "Store") -> tuple[set[str], set[str]]:
     contents, folders = set(), set()
     for name in store.names():

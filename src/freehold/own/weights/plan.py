@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from freehold.own.weights.store import Store
 
 Part = Literal["weights", "projector", "paper", "pickle"]
-"""pickle: the weights, in a form that never gets into the store; see pickles.py."""
+"""pickle: the weights, in a form that never gets into the store; see pickled.py."""
 MARGIN = 256 << 20
 """Bytes left free on a disk: other programs need some too."""
 SHOWN = ("Q4_K_M", "Q8_0", "F16")
@@ -166,8 +166,8 @@ def _missing(file: Planned, store: "Store") -> int:
 
 
 def _made(plan: Plan) -> int:
-    """Bytes of the files that a conversion writes: safetensors of pickles, 16 bits for each weight, and the quantisation
-    that was asked for."""
+    """Bytes of the files that a conversion writes: safetensors of pickles, 16 bits for each weight, and the
+    quantisation that was asked for."""
     count = _parameters(plan)
     made = count * 2 + plan.pickles
     if plan.wanted in SIZES and plan.wanted not in ("F16", "BF16", "F32"):

@@ -16,10 +16,11 @@ pulled again: the same commit, with the same files, is done at once.
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from freehold.errors import ConfigError, EngineError
-from freehold.own.weights import describe, download, hub, inspect, pickles, prepare, refusals, remote, sources
+from freehold.own.weights import describe, download, hub, inspect, pickled, prepare, refusals, remote, sources
 from freehold.own.weights.apart import apart
 from freehold.own.weights.events import Note, Planning, Step, Tell, silent
 from freehold.own.weights.plan import Plan, Planned, estimate, refuse_full_disk
@@ -38,6 +39,7 @@ async def pull(
     *,
     name: str | None = None,
     remote_code: bool = False,
+    pickles: bool = False,
     check: bool = True,
     tell: Tell = silent,
     patience: Patience | None = None,
@@ -45,7 +47,8 @@ async def pull(
     """Fetches weights, or does nothing where they are there; returns the version that has them.
 
     `name` is NAME of own/NAME, otherwise taken from the reference. `remote_code` allows Python code in the repository
-    to be fetched and run by engines. `check` compares what is made here with the original.
+    to be fetched and run by engines. `pickles` allows pickles to be fetched, where there is nothing else, and
+    safetensors to be made of them (pickled.py). `check` compares what is made here with the original.
 
     Raises:
         ConfigError: the reference, or an address in the environment, is none.
@@ -54,20 +57,24 @@ async def pull(
     wanted = parse(reference) if isinstance(reference, str) else reference
     name = check_name(name or wanted.name)
     async with _opened(wanted) as client:
-        plan = await _plan(wanted, client, remote_code, tell, patience)
+        plan = await _plan(wanted, client, remote_code, pickles, tell, patience)
         there = await apart(_there, store, name, plan)
         if there is not None:
             tell(Note(f"own/{name} is {there.full_name} already, from the same {_of(plan)}"))
             return there
         await _afford(plan, store, tell)
         hold = await apart(store.hold, f"pull {wanted.text}", undo=Hold.close)
+        refs: dict[str, FileRef] = {}
         try:
-            artefacts = await _fetch(plan, store, hold, client, tell, patience)
+            refs = await _fetch(plan, store, hold, client, tell, patience)
+            artefacts = await _taken(plan, refs, store, hold, tell)
             made = await prepare.prepare(plan, artefacts, store, hold, tell)
             tell(Step("reading headers"))
             version = await apart(_add, store, name, plan, made)
         finally:
             hold.close()
+            if refs and plan.pickles:
+                await apart(pickled.drop, plan, refs, store)
     if check:
         version = await prepare.check(store, version, tell)
     _tell_current(store, version, tell)
@@ -114,13 +121,14 @@ async def look(
     store: Store,
     *,
     remote_code: bool = False,
+    pickles: bool = False,
     tell: Tell = silent,
     patience: Patience | None = None,
 ) -> Planning:
     """Returns what `pull` would do, fetching nothing."""
     wanted = parse(reference) if isinstance(reference, str) else reference
     async with _opened(wanted) as client:
-        plan = await _plan(wanted, client, remote_code, tell, patience)
+        plan = await _plan(wanted, client, remote_code, pickles, tell, patience)
     return Planning(plan, await apart(estimate, plan, store))
 
 
@@ -135,17 +143,23 @@ async def _opened(reference: Reference) -> "AsyncIterator[httpx2.AsyncClient | N
 
 
 async def _plan(
-    reference: Reference, client: "httpx2.AsyncClient | None", remote_code: bool, tell: Tell, patience: Patience | None
+    reference: Reference,
+    client: "httpx2.AsyncClient | None",
+    remote_code: bool,
+    pickles: bool,
+    tell: Tell,
+    patience: Patience | None,
 ) -> Plan:
     if client is None:
-        plan = await apart(sources.plan_local, reference, remote_code=remote_code)
+        plan = await apart(sources.plan_local, reference, remote_code=remote_code, pickles=pickles)
     elif reference.kind == "hub":
         tell(Step(f"asking {hub.endpoint()} for {reference.repo}"))
-        plan = await hub.plan(reference, remote_code=remote_code, patience=patience)
+        plan = await hub.plan(reference, remote_code=remote_code, pickles=pickles, patience=patience)
     else:
         tell(Step(f"asking for {reference.text}"))
         plan = await (sources.plan_ollama if reference.kind == "ollama" else sources.plan_url)(reference, client)
     prepare.refuse_unknown(plan)
+    pickled.refuse_unreadable(plan)
     return plan
 
 
@@ -162,9 +176,9 @@ async def _afford(plan: Plan, store: Store, tell: Tell) -> None:
 
 async def _fetch(
     plan: Plan, store: Store, hold: Hold, client: "httpx2.AsyncClient | None", tell: Tell, patience: Patience | None
-) -> list[Artefact]:
-    """Brings all files in; returns the artefacts as they were published."""
-    small = [file for file in plan.files if not file.name.endswith((".gguf", ".safetensors"))]
+) -> dict[str, FileRef]:
+    """Brings all files in; returns their contents by name."""
+    small = [file for file in plan.files if not file.name.endswith((".gguf", ".safetensors")) and not _is_large(file)]
     large = [file for file in plan.files if file not in small]
     refs = await _bring(plan, small, store, hold, client, tell, patience)
     configs = {name: inspect.read_json(store.blob(ref.sha256), name) for name, ref in refs.items() if _is_config(name)}
@@ -178,8 +192,20 @@ async def _fetch(
     )
     prepare.note_unsupported(plan, configs.get("config.json"), tell)
     tell(Step("downloading" if client is not None else "copying"))
-    refs |= await _bring(plan, large, store, hold, client, tell, patience)
-    return _artefacts(plan, refs, store)
+    return refs | await _bring(plan, large, store, hold, client, tell, patience)
+
+
+async def _taken(plan: Plan, refs: Mapping[str, FileRef], store: Store, hold: Hold, tell: Tell) -> list[Artefact]:
+    """The artefacts of what has come: as it was published, but for pickles."""
+    if not plan.pickles:
+        return _artefacts(plan, refs, store)
+    tell(Step("making safetensors of pickles, in a process of its own"))
+    made = await apart(pickled.unpickled, plan, refs, store, hold)
+    return [pickled.described(plan, refs, one) for one in _artefacts(plan, refs, store, made)]
+
+
+def _is_large(file: Planned) -> bool:
+    return file.part == "pickle" and not file.name.endswith(".json")
 
 
 def _is_config(name: str) -> bool:
@@ -217,11 +243,16 @@ async def _copied(file: Planned, store: Store, hold: Hold, tell: Tell) -> FileRe
     return ref
 
 
-def _artefacts(plan: Plan, refs: Mapping[str, FileRef], store: Store) -> list[Artefact]:
+def _artefacts(
+    plan: Plan, refs: Mapping[str, FileRef], store: Store, made: Mapping[str, FileRef] = MappingProxyType({})
+) -> list[Artefact]:
+    """The artefacts of what came, and of the weights `made` of it."""
     papers = {file.name: refs[file.name] for file in plan.files if file.part == "paper"}
     found = []
     for part in ("weights", "projector"):
         files = {file.name: refs[file.name] for file in plan.files if file.part == part}
+        if part == "weights":
+            files |= made
         if files:
             label = plan.quantisation if part == "weights" else ""
             paths = {name: store.blob(ref.sha256) for name, ref in {**papers, **files}.items()}
@@ -276,7 +307,12 @@ def _there(store: Store, name: str, plan: Plan) -> Version | None:
 
 def _has(store: Store, version: Version, plan: Plan) -> bool:
     names = {file.name for file in plan.files if file.part == "weights"}
-    pulled = [one for one in version.artefacts if one.made == "pulled" and names <= set(one.files)]
+    wanted = {file.name for file in plan.files if file.part == "pickle"}
+    pulled = [
+        one
+        for one in version.artefacts
+        if names <= set(one.files) and (wanted == set(pickled.made_of(one)) if wanted else one.made == "pulled")
+    ]
     if not pulled or not prepare.is_ready(version, plan):
         return False
     try:

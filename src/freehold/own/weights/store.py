@@ -333,6 +333,11 @@ class Store:
         with locked(self.places):
             return integrity.collect(self, partial=False)
 
+    def drop(self, contents: Iterable[str]) -> None:
+        """Removes contents that were brought in for nothing, unless a record or a living process refers to them."""
+        with locked(self.places):
+            integrity.drop(self, contents)
+
     def gc(self) -> integrity.Freed:
         """Removes contents, folders and interrupted downloads that no record and no living process refers to."""
         with locked(self.places):
