@@ -18,7 +18,8 @@
     │   ├── UpstreamLimited    429  the provider's rate limit or quota
     │   ├── UpstreamAuth       502  our key for the provider is wrong; never shown as the client's 401
     │   ├── UpstreamOverloaded 503
-    │   ├── UpstreamBroken     502  garbage, a cut connection, a stream without an end
+    │   ├── UpstreamBroken     502  garbage, a stream without an end
+    │   │   └── UpstreamCut    502  the connection ended before the answer did
     │   ├── UpstreamTimeout    504
     │   └── UpstreamUnreachable 502 no connection
     ├── EngineError        503  an owned engine is starting, full or crashed
@@ -166,6 +167,10 @@ class UpstreamOverloaded(ProviderError):
 
 class UpstreamBroken(ProviderError):
     default_code = "upstream_broken"
+
+
+class UpstreamCut(UpstreamBroken):
+    pass
 
 
 class UpstreamTimeout(ProviderError):

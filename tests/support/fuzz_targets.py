@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
+import fuzz_weights
 from frames import frames, streamed
 from mutations import mutated
 from whole_requests import REQUESTS
@@ -589,6 +590,12 @@ def _gguf(data: bytes) -> None:
     allowed(lambda: read_header(path))
 
 
+def _weights(target: fuzz_weights.Target, data: bytes) -> None:
+    folder = _folder() / "weights"
+    folder.mkdir(exist_ok=True)
+    target(allowed, folder, data)
+
+
 def _paths(data: bytes) -> None:
     text = data.decode("latin-1")
     for path in (text, f"/v1beta/models/{text}:generateContent", f"/v1beta/models/m:{text}", f"/{text}:countTokens"):
@@ -692,6 +699,8 @@ def _targets() -> dict[str, Parser]:
     found["config"] = Parser(_config, [msgspec.json.encode(EXAMPLE), b"models:\n  a: [openai/x, &b 'c']\nretries: 3\n"])
     found["journal"] = Parser(_journal, [_some_journal()])
     found["gguf"] = Parser(_gguf, [_some_gguf()])
+    for name, (target, seeds) in fuzz_weights.targets().items():
+        found[name] = Parser(partial(_weights, target), seeds)
     found["gemini-path"] = Parser(_paths, [b"/v1beta/models/gemini-2.5-pro:generateContent", b"tunedModels/a%2Fb"])
     return found
 

@@ -35,6 +35,19 @@ HOSTS = {
     "api.voyageai.com": "voyage",
 }
 """Host: the provider's name in providers.toml, or one of our own."""
+COMPATIBLE = "compatible"
+"""A provider without a row of its own: somebody's copy of OpenAI's chat."""
+
+
+def provider_at(host: str) -> str:
+    """The provider of a host, one that stands in no list included: clouds have hosts for every region and customer."""
+    if host in HOSTS:
+        return HOSTS[host]
+    if host.startswith("bedrock-runtime"):
+        return "bedrock"
+    if host.endswith(".azure.com"):
+        return "openai"
+    return "gemini" if host.endswith("aiplatform.googleapis.com") else COMPATIBLE
 
 
 class Recording(NamedTuple):
@@ -143,7 +156,7 @@ def _recording(number: int, row: dict[str, Any]) -> Recording | str:
         except Failure:
             truth = None
     name = f"{number}-{row['source'].split('/')[-1].removesuffix('.yaml')}"
-    provider = HOSTS[row["host"]]
+    provider = provider_at(row["host"])
     return Recording(
         number, name, row["host"], provider, dialect, streamed, row["status"], body, truth, row["request"], row["uri"]
     )

@@ -5,13 +5,9 @@ from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from recorded import HOSTS, dialect_of, rows
+from recorded import COMPATIBLE, dialect_of, provider_at, rows
 
 from freehold.call.providers import rows as providers
-
-COMPATIBLE = "compatible"
-"""A provider without a row of its own: somebody's copy of OpenAI's chat."""
-
 
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -21,6 +17,19 @@ PATHS = {
     "cohere": "/v2/chat",
 }
 """Where clients of a dialect ask."""
+OPERATIONS = (
+    "/completions",
+    "/embeddings",
+    ":embedContent",
+    ":batchEmbedContents",
+    ":countTokens",
+    "/count_tokens",
+    "/moderations",
+    "/rerank",
+    "/images/generations",
+    "/audio/speech",
+)
+"""Ends of paths of what else the gateway does with a JSON body."""
 
 
 class Sent(NamedTuple):
@@ -38,17 +47,18 @@ def unsent(row: dict[str, Any]) -> str | None:
     path, host = urlsplit(row["uri"]).path, row["host"]
     if row["method"].upper() != "POST" or not isinstance(row["request"], dict):
         return "it has no JSON body"
-    if "realtime" in path or "conversations" in path or "/files" in path or "fileSearchStores" in path:
-        return "the gateway has no such operation"
-    if path.endswith("/responses/compact"):
-        return "the gateway has no such operation"
     if path.endswith("/responses/input_tokens"):
         return "counted here: nobody is asked"
     if host.startswith("bedrock-runtime"):
         return "no client speaks Bedrock's dialects here"
     if path.endswith("/v2/embed"):
         return "no client speaks Cohere's embed here"
-    row_paths = providers()[HOSTS[host]].paths if HOSTS[host] in providers() else {}
+    if dialect_of(row) is None and not path.endswith(OPERATIONS):
+        return "the gateway has no such operation"
+    if "/models/" not in path and not row["request"].get("model"):
+        return "it names no model"
+    provider = provider_at(host)
+    row_paths = providers()[provider].paths if provider in providers() else {}
     if path.endswith("/responses") and "responses" not in row_paths:
         return "its row in providers.toml has no Responses API"
     return None
@@ -56,15 +66,17 @@ def unsent(row: dict[str, Any]) -> str | None:
 
 def sent(number: int, row: dict[str, Any]) -> Sent:
     split, body = urlsplit(row["uri"]), dict(row["request"])
-    name, provider = f"{number}-{row['source'].split('/')[-1].removesuffix('.yaml')}", HOSTS[row["host"]]
+    name, provider = f"{number}-{row['source'].split('/')[-1].removesuffix('.yaml')}", provider_at(row["host"])
     if "/models/" in split.path:
         model, _, method = unquote(split.path.rpartition("/")[2]).partition(":")
         query = "?alt=sse" if method.startswith("stream") else ""
         return Sent(number, name, "gemini", f"/v1beta/models/gemini/{model}:{method}{query}", body)
     dialect = dialect_of(row)
-    if dialect == "chat" and provider in ("gemini", "ollama", "zai"):
+    if dialect == "chat" and provider in ("anthropic", "gemini", "ollama", "zai"):
         provider = COMPATIBLE
-    path = "/v1/" + split.path.rpartition("/v1/")[2] if "/v1/" in split.path else "/v1" + split.path
+    version = "/v2" if split.path.startswith("/v2/") else "/v1"
+    end = next((end for end in OPERATIONS if split.path.endswith(end)), "")
+    path = version + ("/messages" if end == "/count_tokens" else "") + end
     if dialect is not None:
         path = PATHS["mistral" if provider == "mistral" else dialect]
     return Sent(number, name, provider, path, {**body, "model": f"{provider}/{body['model']}"})

@@ -173,7 +173,7 @@ def test_29_arguments_may_be_an_object_or_nothing(client: str, arguments: Any) -
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("client", (*SDKS, "ollama", "cohere", "mistral"))
+@pytest.mark.parametrize("client", [*SDKS, "ollama", "cohere", "mistral"])
 def test_29_indented_arguments_do_not_break_a_stream_into_more_lines(client: str, end: str) -> None:
     """Models indent what they write. Gemini's and Ollama's streams hold arguments as objects, in lines of their own."""
     pieces = [fragment(0, "a", "f", "{" + end), fragment(0, arguments=f'  "a": "x\\ny"{end}}}')]

@@ -36,6 +36,7 @@ from freehold.errors import (
     LossRefused,
     NoCandidate,
     UpstreamBroken,
+    UpstreamCut,
     UpstreamLimited,
     UpstreamRefused,
     UpstreamUnreachable,
@@ -158,12 +159,20 @@ async def _at_engine(
     except BaseException as error:
         flight.let_go()
         if isinstance(error, UpstreamBroken | UpstreamUnreachable):
-            raise engine_died(life, error) from error
+            raise engine_failure(life, error) from error
         raise
 
 
-def engine_died(life: Hold, error: FreeholdError) -> EngineError:
-    """The connection to an owned engine broke: the engine has died, or was taken out of service."""
+def engine_failure(life: Hold, error: FreeholdError) -> EngineError:
+    """What a broken answer of an owned engine means: it has died or was taken out of service if the connection broke,
+    and otherwise could not make this answer, such as llama.cpp one whose words its parser does not understand."""
+    if not life.reason and not isinstance(error, UpstreamCut | UpstreamUnreachable):
+        return EngineError(
+            f"the engine could not answer: {error.message}",
+            code="engine_answer",
+            status=502,
+            hint="ask in other words, or another model",
+        )
     wedged = life.reason.startswith("wedged")
     return EngineError(
         "the engine stopped working and was taken out of service"

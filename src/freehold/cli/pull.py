@@ -89,7 +89,7 @@ def _at(text: str, revision: str | None) -> "Reference":
         return found
     if found.kind != "hub" or found.revision is not None:
         raise ConfigError(
-            f"--revision {revision} does not go with {text}",
+            f"--revision {revision} does not go with {found.text}",
             hint="a revision is of a hub's repository, and given once: ORG/NAME@REVISION",
         )
     quantisation = f":{found.quantisation}" if found.quantisation else ""

@@ -8,7 +8,7 @@ then the upstream was cut off. A broken stream never looks like a finished one.
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from freehold.call.attempts import Answer, engine_died
+from freehold.call.attempts import Answer, engine_failure
 from freehold.call.languages import ERRORS
 from freehold.call.talk import stream_failure
 from freehold.call.transport import Flight
@@ -97,7 +97,7 @@ async def send_stream(
     except FreeholdError as error:
         tail, failure = _broken_off(answer, error)
         if flight.hold is not None and isinstance(failure, UpstreamBroken):
-            failure = engine_died(flight.hold, failure)
+            failure = engine_failure(flight.hold, failure)
     except asyncio.CancelledError:
         tail, failure = b"", InternalError("this gateway was stopped", hint="send the request again", code="shutdown")
     finally:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hub_files import CARD, config, gguf, safetensors
 from pulling import Puller, hub_for
@@ -11,7 +12,10 @@ from pulling import Puller, hub_for
 from freehold.errors import ConfigError, EngineError
 from freehold.fake.hub import Fault, HubServer
 from freehold.own.weights.events import Note
+from freehold.own.weights.pull import pulled
+from freehold.own.weights.reference import parse
 from freehold.own.weights.remote import redirected, waiting
+from freehold.own.weights.types import Source
 
 WEIGHTS = gguf(60_000)
 
@@ -231,3 +235,75 @@ async def test_a_folder(tmp_path: Path, puller: Puller) -> None:
     (folder / "model.safetensors").write_bytes(b"\xff" * 100)
     assert (await refused(puller, str(folder))).code == "bad_weights"
     assert puller.store.current("novel") == "v1"
+
+
+# Secrets in addresses
+
+SECRET = "s3cr3t-signature"
+
+
+async def test_a_signed_url_is_used_and_never_kept_nor_told(
+    hub: HubServer, puller: Puller, url: str, tmp_path: Path
+) -> None:
+    signed = f"{url}/tiny-Q8_0.gguf?X-Amz-Signature={SECRET}"
+    version = await puller(signed)
+    assert any(SECRET in seen.path for seen in hub.seen), "the signature was not sent"
+    assert version.source.reference == f"{url}/tiny-Q8_0.gguf"
+    assert SECRET not in repr(puller.told)
+    kept = [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+    assert kept
+    assert not [path for path in kept if SECRET.encode() in path.read_bytes()]
+    assert pulled(signed, puller.store) == version
+    assert pulled(f"{url}/tiny-Q8_0.gguf?X-Amz-Signature=another", puller.store) == version
+    error = await refused(puller, f"{url}/gone-Q8_0.gguf?X-Amz-Signature={SECRET}")
+    assert SECRET not in f"{error.text} {error!r}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"http://files.example/x.gguf?sig={SECRET}",
+        f"https://files.example/x.zip?sig={SECRET}",
+        f"https://user:{SECRET}@files.example/x.gguf",
+        f"https://user:{SECRET}@huggingface.co/o",
+        f"https://user:{SECRET}/x@files.example/x.gguf",
+        f"https://user:{SECRET}?x@files.example/x.gguf",
+        f"ftp://user:{SECRET}@files.example/x.gguf",
+        f"https://huggingface.co/one?token={SECRET}",
+        f"hf.co/one?token={SECRET}",
+        f"https://files.example:0/x.gguf?sig={SECRET}",
+    ],
+)
+def test_no_mistake_in_an_address_repeats_its_secret(text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(text)
+    assert SECRET not in f"{caught.value} {caught.value.hint}"
+
+
+def test_a_record_drops_what_an_older_one_kept() -> None:
+    old = {"kind": "url", "reference": f"https://a:{SECRET}@x.example/y.gguf?s={SECRET}#sha256=0", "endpoint": None}
+    found = msgspec.convert(old, Source)
+    assert found.reference == "https://x.example/y.gguf#sha256=0"
+    assert msgspec.json.decode(msgspec.json.encode(found), type=Source) == found
+    assert (
+        Source("hub", "o/n@main:Q4_K_M", None, f"https://a:{SECRET}@mirror.example").endpoint
+        == "https://mirror.example"
+    )
+    assert Source("folder", "/tmp/what?.d/x").reference == "/tmp/what?.d/x"
+
+
+@pytest.mark.parametrize(("variable", "reference"), [("HF_ENDPOINT", "o/n"), ("OLLAMA_REGISTRY", "ollama:n")])
+async def test_a_hub_address_with_a_password(
+    hub: HubServer, puller: Puller, variable: str, reference: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, f"https://me:{SECRET}@mirror.example/hub")
+    with pytest.raises(ConfigError) as caught:
+        await puller(reference)
+    assert SECRET not in f"{caught.value} {caught.value.hint}"
+    assert f"{variable}=https://mirror.example" in (caught.value.hint or "")
+
+
+def test_a_redirect_with_a_password_is_not_repeated() -> None:
+    with pytest.raises(EngineError) as caught:
+        redirected(f"https://me:{SECRET}@a.example/x", "http://b.example/")
+    assert SECRET not in caught.value.text

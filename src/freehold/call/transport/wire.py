@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from freehold.call.transport.flight import Flight
-from freehold.errors import UpstreamBroken
+from freehold.errors import UpstreamBroken, UpstreamCut
 
 if TYPE_CHECKING:
     from freehold.call.transport.pool import Pool
@@ -178,9 +178,9 @@ class Connection(asyncio.Protocol):
 
     def _check(self) -> None:
         if self.broken is not None:
-            raise UpstreamBroken(self.broken)
+            raise UpstreamCut(self.broken)
         if self.closed:
-            raise UpstreamBroken("the connection to the provider was closed before its answer ended")
+            raise UpstreamCut("the connection to the provider was closed before its answer ended")
 
     async def _wait(self, wanted: int) -> None:
         flight = self._flight

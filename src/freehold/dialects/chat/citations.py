@@ -4,9 +4,9 @@
 
 https://platform.openai.com/docs/guides/tools-web-search?api-mode=chat. That is all that OpenAI documents here, and all
 that its SDK's types know: a cited file has the URL `file:ID`, with its id as `file_id` beside it. Some hosts send
-`file_citation` in the form of OpenAI's other APIs, which is read too. OpenRouter adds the cited passage as `content`; some hosts leave out the
-inner object. Indexes count characters of the message's text, the end is exclusive. Perplexity and xAI list sources
-without places: `search_results` [{title, url}] or `citations` [url], beside the choices.
+`file_citation` in the form of OpenAI's other APIs, which is read too. OpenRouter adds the cited passage as `content`;
+some hosts leave out the inner object. Indexes count characters of the message's text, the end is exclusive. Perplexity
+and xAI list sources without places: `search_results` [{title, url}] or `citations` [url], beside the choices.
 """
 
 from typing import Any

@@ -23,7 +23,6 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from freehold import __version__
 from freehold.errors import EngineError
@@ -38,6 +37,7 @@ from freehold.own.weights.remote import (
     Patience,
     Remote,
     Shared,
+    host,
     origin_of,
     plain,
     redirected,
@@ -203,7 +203,7 @@ class _Fetcher:
         """Raises unless the body of the answer is the part of the file that was asked for."""
         status, headers = response.status_code, response.headers
         if status in _AGAIN:
-            raise _Broken(f"{urlsplit(remote.url).netloc} answered {status}", waiting(headers, remote))
+            raise _Broken(f"{host(remote.url)} answered {status}", waiting(headers, remote))
         if status == 416:
             transfer.restart()
             raise _Broken("it cannot be continued where it stopped", 0.0)

@@ -14,17 +14,17 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from msgspec import Struct
 
 from freehold import __version__
-from freehold.errors import ConfigError, EngineError
+from freehold.errors import EngineError
 from freehold.own.weights.apart import apart
 from freehold.own.weights.choose import Listed, pick
 from freehold.own.weights.plan import Plan, Planned
 from freehold.own.weights.reference import Reference
-from freehold.own.weights.remote import Patience, Remote, plain, unreachable, waiting
+from freehold.own.weights.remote import Patience, Remote, check_address, plain, unreachable, waiting
 from freehold.own.weights.types import Source, check_file_name, is_sha256
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ class Repository(Struct, frozen=True):
 def endpoint() -> str:
     """Returns the hub's address. Raises ConfigError for an HF_ENDPOINT that is none."""
     value = (os.environ.get("HF_ENDPOINT") or PUBLIC).strip().rstrip("/")
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigError(f"HF_ENDPOINT is {value[:200]!r}, not an address", hint=f"HF_ENDPOINT={PUBLIC}")
+    check_address("HF_ENDPOINT", value, PUBLIC)
     return value
 
 

@@ -27,7 +27,7 @@ from freehold.own.weights.plan import Plan, Planned, estimate, refuse_full_disk
 from freehold.own.weights.reference import Reference, parse
 from freehold.own.weights.remote import Patience
 from freehold.own.weights.store import Artefact, FileRef, Hold, Store, Version, artefact_id
-from freehold.own.weights.types import check_name
+from freehold.own.weights.types import check_name, shown
 
 if TYPE_CHECKING:
     import httpx2
@@ -103,7 +103,7 @@ def _came_from(version: Version, wanted: Reference) -> bool:
     except ConfigError:  # a folder that is gone
         return version.source.kind == "folder" and version.source.reference == str(wanted.path)
     if (source.kind, source.repo, source.tag, source.url, source.path) != (
-        wanted.kind, wanted.repo, wanted.tag, wanted.url, wanted.path,
+        wanted.kind, wanted.repo, wanted.tag, wanted.url and shown(wanted.url), wanted.path,
     ):  # fmt: skip
         return False
     if wanted.revision is not None and wanted.revision not in (source.revision, version.source.revision):

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from msgspec import Struct
 
 from freehold.errors import ConfigError
+from freehold.own.weights.types import shown
 
 HUBS = ("huggingface.co", "www.huggingface.co", "hf.co")
 SUFFIXES = (".gguf", ".safetensors")
@@ -42,9 +43,11 @@ class Reference(Struct, frozen=True):
     """`name` is what the model is called here, as own/NAME. The rest is set by kind:
 
     hub     `repo` (ORG/NAME), `revision` (branch, tag or commit), `quantisation`
-    url     `url`, `sha256` where the reference pins it
+    url     `url`, `sha256` where the reference pins it; a query, which may be a signature, is in `url` alone
     ollama  `repo` (library/NAME or USER/NAME), `tag`
     folder, file  `path`, absolute
+
+    `text` is what a person wrote, as it may be told and written down (`types.shown`).
     """
 
     kind: Literal["hub", "url", "ollama", "folder", "file"]
@@ -67,24 +70,25 @@ def parse(text: str, *, base: Path | None = None) -> Reference:
     text = text.strip()
     if not text:
         raise _wrong(text, "nothing was given", FORMS)
+    told = shown(text)
     if len(text) > 2000 or not text.isprintable():
-        raise _wrong(text, "it has invisible characters or is too long", FORMS)
-    scheme, colon, rest = text.partition(":")
+        raise _wrong(told, "it has invisible characters or is too long", FORMS)
+    scheme, colon, _ = text.partition(":")
     if colon and scheme.lower() in ("http", "https"):
         return _url(text)
     if colon and scheme.lower() == "ollama":
-        return _ollama(text, rest.removeprefix("//"))
+        return _ollama(told, told.partition(":")[2].removeprefix("//"))
     if colon and scheme.lower() in ("hf", "huggingface"):
-        return _hub(text, rest.removeprefix("//"))
+        return _hub(told, told.partition(":")[2].removeprefix("//"))
     if "://" in text:
-        raise _wrong(text, f"{scheme}:// cannot be fetched", FORMS)
+        raise _wrong(told, f"{scheme}:// cannot be fetched", FORMS)
     if text.startswith(("/", "./", "../", "~")) or text in (".", ".."):
         return _local(text, base)
     if text.lower().endswith(SUFFIXES) and not _is_repo_with_file(text):
         return _local(text, base)
-    first, slash, after = text.partition("/")
+    first, slash, _ = text.partition("/")
     if slash and first.lower() in (*HUBS, "ollama.com", "registry.ollama.ai"):
-        return _url(f"https://{text}") if first.lower() not in HUBS else _hub(text, after)
+        return _url(f"https://{text}") if first.lower() not in HUBS else _hub(told, told.partition("/")[2])
     return _hub(text, text, base)
 
 
@@ -179,8 +183,9 @@ def _url(text: str) -> Reference:
     try:
         parts = urlsplit(text)
         host, port = (parts.hostname or "").lower(), parts.port
-    except ValueError as error:
-        raise _wrong(text, f"not a URL: {error}", FORMS) from error
+    except ValueError:  # its words would hold what may be a part of a password
+        raise _wrong(f"{text.partition(':')[0]}://...", "not a URL: its host or port is none", FORMS) from None
+    text = shown(text)
     if not host or port == 0:
         raise _wrong(text, "a URL without a host", FORMS)
     if parts.username is not None or parts.password is not None:

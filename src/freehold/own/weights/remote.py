@@ -13,7 +13,7 @@ from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct
 
-from freehold.errors import EngineError, redact
+from freehold.errors import ConfigError, EngineError, redact
 
 if TYPE_CHECKING:
     from freehold.own.weights.types import FileRef
@@ -109,7 +109,7 @@ def redirected(url: str, location: str) -> str:
         url.startswith("https:") and not target.startswith("https:")
     ):
         raise EngineError(
-            f"{urlsplit(url).netloc} redirects from https to {urlsplit(target).scheme or 'nowhere'}",
+            f"{host(url)} redirects from https to {urlsplit(target).scheme or 'nowhere'}",
             code="insecure_redirect",
             retry="no",
         )
@@ -133,7 +133,7 @@ def waiting(headers: Mapping[str, str], remote: Remote | None = None) -> float |
         pause = float(found.group(1)) + 1
     if pause is not None and pause > LONGEST_WAIT:
         raise EngineError(
-            f"{urlsplit(remote.url).netloc if remote else 'it'} asks us to wait for {pause / 60:.0f} minutes",
+            f"{host(remote.url) if remote else 'it'} asks us to wait for {pause / 60:.0f} minutes",
             code="rate_limited",
             retry="same",
             retry_after=pause,
@@ -144,15 +144,36 @@ def waiting(headers: Mapping[str, str], remote: Remote | None = None) -> float |
 
 def unreachable(url: str, error: Exception) -> EngineError:
     """No connection at all; `error` is what the client says of it."""
-    where = urlsplit(url)
     words = plain(str(error) or type(error).__name__)
     return EngineError(
-        f"cannot reach {where.scheme}://{where.netloc}: {words}",
+        f"cannot reach {urlsplit(url).scheme}://{host(url)}: {words}",
         code="hub_unreachable",
         retry="same",
         hint="check the network, HTTPS_PROXY and SSL_CERT_FILE; a mirror is named by HF_ENDPOINT; "
         "`freehold weights export` and `import` carry weights to a machine without a way out",
     )
+
+
+def host(url: str) -> str:
+    """Returns host and port as an address has them, without a name and password before them."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def check_address(variable: str, value: str, usual: str) -> None:
+    """Raises ConfigError for the address of a server that is none, or that holds a password: it is told and kept."""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        sound = False
+        parts = urlsplit("")
+    if sound and "@" in parts.netloc:
+        raise ConfigError(
+            f"{variable} holds a name or password, which would be written into records and messages",
+            hint=f"{variable}={parts.scheme}://{host(value)}; a token for a hub goes into HF_TOKEN",
+        )
+    if not sound:
+        raise ConfigError(f"{variable} is no address of a server", hint=f"{variable}={usual}")
 
 
 def origin_of(url: str) -> tuple[str, str, int | None]:

@@ -24,7 +24,7 @@ from freehold.errors import ConfigError, EngineError
 from freehold.own.weights.choose import Listed, label_of, pick
 from freehold.own.weights.plan import Part, Plan, Planned
 from freehold.own.weights.reference import Reference
-from freehold.own.weights.remote import REDIRECTS, Remote, plain, redirected, unreachable, whole_number
+from freehold.own.weights.remote import REDIRECTS, Remote, check_address, plain, redirected, unreachable, whole_number
 from freehold.own.weights.types import Source, check_file_name, is_sha256
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ async def plan_url(reference: Reference, client: "httpx2.AsyncClient") -> Plan:
         others = [found for name in BESIDE if (found := await _maybe(client, _beside(url, name), name)) is not None]
         if not any(found.name == "config.json" for found in others):
             raise EngineError(
-                f"there is no config.json beside {url}",
+                f"there is no config.json beside {plain(_bare(url), 300)}",
                 code="no_weights",
                 retry="no",
                 hint="safetensors alone do not say what model they are; pull the repository or a folder with both",
@@ -238,8 +238,7 @@ def _broken(url: str, why: str) -> EngineError:
 def registry() -> str:
     """Returns the registry's address. Raises ConfigError for an OLLAMA_REGISTRY that is none."""
     value = (os.environ.get("OLLAMA_REGISTRY") or LIBRARY).strip().rstrip("/")
-    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
-        raise ConfigError(f"OLLAMA_REGISTRY is {value[:200]!r}, not an address", hint=f"OLLAMA_REGISTRY={LIBRARY}")
+    check_address("OLLAMA_REGISTRY", value, LIBRARY)
     return value
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote, unquote
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from freehold.errors import EngineError
 
@@ -25,6 +25,9 @@ _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
 _ARTEFACT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UNSEEN = re.compile(r"[\x00-\x1f\x7f\\\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|(?:[\w-]+\.)+[A-Za-z]{2,}(?::\d+)?/")
+_CREDENTIALS = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)[^/?#]*@")
+_QUERY = re.compile(r"\?[^#]*")
 LONGEST_NAME = 200
 DEEPEST = 6
 MOST_FILES = 10_000
@@ -39,12 +42,18 @@ class FileRef(Struct, frozen=True):
 
 class Source(Struct, frozen=True):
     """Where weights came from. `reference` is what a person wrote, `revision` what it stood for at that moment (a
-    commit, a digest), `endpoint` the hub that was asked."""
+    commit, a digest), `endpoint` the hub that was asked. Of addresses only what is no secret is kept: see `shown`."""
 
     kind: Literal["hub", "url", "ollama", "folder", "made"]
     reference: str
     revision: str | None = None
     endpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("folder", "made"):
+            structs.force_setattr(self, "reference", shown(self.reference))
+        if self.endpoint is not None:
+            structs.force_setattr(self, "endpoint", shown(self.endpoint))
 
 
 class Artefact(Struct, frozen=True, omit_defaults=True):
@@ -112,6 +121,13 @@ class Version(Struct, frozen=True, omit_defaults=True):
     def projector(self) -> Artefact | None:
         """The newest projector that may serve."""
         return next((one for one in reversed(self.artefacts) if one.projector and one.verdict != "quarantined"), None)
+
+
+def shown(address: str) -> str:
+    """Returns a web address as it may be told and written down: without a name and password, and without its query,
+    which may be a signature that lets anybody in. Other text is returned as it is; a fragment stays (it is a hash)."""
+    bare = _CREDENTIALS.sub(r"\1", address)
+    return _QUERY.sub("", bare) if _ADDRESS.match(bare) else bare
 
 
 def digest_of(artefact: Artefact) -> str:

@@ -123,7 +123,7 @@ def _work(task: Task) -> Told:
         _write(Path(one.out), tensors)
         made.append(sorted(tensors))
     _check_index(task, made)
-    return Told(made, torch.__version__)
+    return Told(made, str(torch.__version__))
 
 
 def _loaded(one: Pickled) -> Any:
