@@ -7,7 +7,7 @@ BIN = .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools
+.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools families bench-own render
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -68,6 +68,21 @@ node-clients: ## the Node clients (needs npm)
 
 coding-tools: dev ## claude, codex and opencode against the fake provider; prints what worked (needs npm and the network)
 	@$(BIN)/python scripts/coding-tools
+
+families: dev ## every model family from a hub to an answer, a few minutes; writes docs/families.md
+	FREEHOLD_FAMILIES=all $(BIN)/python -m pytest -q tests/own/test_served_families.py
+	@cat docs/families.md
+
+bench-own: dev ## owned models: against bare llama.cpp, 1,000 swaps, 100 killed engines; prints tables
+	$(BIN)/python -m bench.own
+
+RENDER = tests/own/render/apart
+render: dev ## what freehold render writes against the engines' own schemas, and Ray Serve started here (1 GB of packages)
+	@cmp -s $(RENDER)/requirements.lock $(RENDER)/.venv/installed || { $(BIN)/python -m venv --clear $(RENDER)/.venv && \
+	$(RENDER)/.venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes -r $(RENDER)/requirements.lock && \
+	$(RENDER)/.venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r $(RENDER)/no-deps.lock && \
+	cp $(RENDER)/requirements.lock $(RENDER)/.venv/installed; }
+	$(BIN)/python -m pytest -v tests/own/render/test_apart.py
 
 fuzz: dev ## every parser on broken input, 20 s each; with atheris where it is installed
 	scripts/fuzz

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import pytest
 from click.testing import CliRunner
 
-from freehold.cli import check_gateway, check_machine, doctor, main
+from freehold.cli import check_engines, check_gateway, check_machine, doctor, main
 from freehold.cli.site import Finding, Site
 from freehold.home import database, journal_dir, keys_file, run_dir
 
@@ -151,10 +151,10 @@ def test_a_gateway_that_does_not_answer() -> None:
 
 
 def test_a_model_file_that_is_missing_or_no_model(tmp_path: Path) -> None:
-    (found,) = faults(check_gateway.engines, "own: [{path: gone.gguf}]\nbox: false\n")
+    (found,) = faults(check_engines.engines, "own: [{path: gone.gguf}]\nbox: false\n")
     assert "gone.gguf" in found.found
     (tmp_path / "bad.gguf").write_bytes(b"not a model" * 10)
-    (found,) = faults(check_gateway.engines, "own: [{path: bad.gguf}]\nbox: false\n")
+    (found,) = faults(check_engines.engines, "own: [{path: bad.gguf}]\nbox: false\n")
     assert "not a GGUF file" in found.found
 
 
@@ -168,14 +168,10 @@ def test_the_file_of_the_running_gateway_is_the_one_that_is_checked(tmp_path: Pa
 
 
 def test_an_engine_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Spec(NamedTuple):
-        name: str
-        path: Path
-
-    monkeypatch.setattr("freehold.own.catalog.engine_specs", lambda config, path, sources: [Spec("x", Path("x.gguf"))])
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    (found,) = faults(check_gateway.engines)
+    (found,) = faults(check_engines.engines)
     assert (found.verdict, found.fix) == ("fail", "pip install 'freehold[own]'")
+    assert "own/banking77 cannot run" in found.found
 
 
 def test_a_key_file_that_cannot_be_read() -> None:

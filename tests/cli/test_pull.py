@@ -164,3 +164,24 @@ def test_bars_on_a_terminal(hub: HubServer) -> None:
     assert b"tiny-Q4_K_M.gguf" in drawn
     assert b"MiB" in drawn
     assert b"again in 1 s" in drawn
+
+
+def test_pickles_are_refused_with_what_to_write(hub: HubServer) -> None:
+    hub.add("acme/old", {"config.json": b'{"architectures": ["X"]}', "pytorch_model.bin": b"\x80\x04"})
+    result = pull("acme/old")
+    assert result.exit_code == 1
+    assert "a pickle is a program that runs when it is read" in " ".join(result.stderr.split())
+    assert "freehold pull acme/old --pickles" in " ".join(result.stderr.split())
+    value = pulled("acme/old", "--pickles", "--dry-run")
+    assert [(one["name"], one["part"]) for one in value["files"]] == [
+        ("config.json", "weights"),
+        ("pytorch_model.bin", "pickle"),
+    ]
+
+
+def test_no_secret_of_an_address_is_printed(hub: HubServer) -> None:
+    signed = f"{hub.url}/acme/tiny-GGUF/resolve/main/tiny-Q4_K_M.gguf?sig=s3cr3t"
+    for words in ((signed, "--dry-run", "--json"), (signed, "--dry-run"), (signed, "--revision", "v1"), (signed,)):
+        result = pull(*words)
+        assert "s3cr3t" not in result.stdout + result.stderr
+    assert "own/tiny-Q4_K_M@v1" in result.stdout

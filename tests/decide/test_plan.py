@@ -132,6 +132,7 @@ def test_names_are_found_as_alias_direct_bare_or_unlisted() -> None:
     unlisted = found.find("a/brand-new")
     assert unlisted is not None
     assert unlisted.members[0].model == "brand-new"
+    assert found.find("a/@cf/meta/llama") is not None
     assert found.find("nobody/x") is None
     assert found.find("nonsense") is None
     assert found.find("") is None

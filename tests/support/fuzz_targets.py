@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import Any, NamedTuple
 from zlib import crc32
 
-import msgspec
 import fuzz_weights
+import msgspec
 from frames import frames, streamed
 from mutations import mutated
 from whole_requests import REQUESTS

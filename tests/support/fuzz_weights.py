@@ -165,7 +165,13 @@ def _pieces() -> bytes:
         inner = b"\x0a" + bytes([len(text)]) + text + b"\x15\0\0\x80\xbf" + b"\x18" + bytes([kind])
         return b"\x0a" + bytes([len(inner)]) + inner
 
-    words = [(b"<unk>", 2), (b"<s>", 3), (b"</s>", 3), *((b"<0x%02X>" % n, 6) for n in range(256)), (b"\xe2\x96\x81a", 1)]
+    words = [
+        (b"<unk>", 2),
+        (b"<s>", 3),
+        (b"</s>", 3),
+        *((b"<0x%02X>" % n, 6) for n in range(256)),
+        (b"\xe2\x96\x81a", 1),
+    ]
     return b"".join(piece(text, kind) for text, kind in words)
 
 
@@ -187,4 +193,3 @@ def targets() -> dict[str, tuple[Target, list[bytes]]]:
         "weights-pieces": (read_pieces, [_pieces()]),
         "weights-reference": (read_reference, references),
     }
-

@@ -1,4 +1,4 @@
-"""Checks of what Freehold was told and what it keeps: configuration, providers, engines, store, journals, prices."""
+"""Checks of what Freehold was told and what it keeps: configuration, providers, ledger, journals, prices."""
 
 import asyncio
 import errno
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from freehold.cli.site import Finding, Site
 from freehold.errors import ConfigError, FreeholdError
-from freehold.home import database, journal_dir, keys_file, log_dir, run_dir
+from freehold.home import database, journal_dir, keys_file, run_dir
 
 OLD_PRICES = 120
 """Days after which price data is called old: providers change prices a few times a year."""
@@ -96,36 +96,6 @@ def gateway(site: Site) -> list[Finding]:
     if status != 200:
         return [Finding("gateway", "warn", f"{running.url} is not ready (status {status})", "wait, or freehold up")]
     return [Finding("gateway", "ok", f"{running.url} answers (process {running.pid})")]
-
-
-def engines(site: Site) -> list[Finding]:
-    """The embedded engine, the model files, and the engines of a running gateway."""
-    from freehold.own.catalog import engine_specs
-    from freehold.own.engine import Missing
-    from freehold.own.engines.llamacpp import LlamaCpp
-    from freehold.serve.published import Engines, Published
-
-    try:
-        specs = engine_specs(site.config, site.loaded.path, sources=site.loaded.sources)
-    except ConfigError as error:
-        return [Finding("engines", "fail", str(error), error.hint)]
-    if not specs:
-        return [Finding("engines", "ok", "no owned models are configured")]
-    engine = LlamaCpp().probe()
-    if isinstance(engine, Missing):
-        return [Finding("engines", "fail", engine.reason, engine.hint)]
-    findings = [
-        Finding("engines", "ok", f"own/{spec.name}: {spec.path.name}, {spec.path.stat().st_size / (1 << 20):,.1f} MiB")
-        for spec in specs
-        if spec.path is not None
-    ]
-    if site.gateway is not None:
-        states = Published(run_dir() / "engines.json", Engines).value
-        for name, state in states.items():
-            if state.state == "failed":
-                found = f"own/{name} failed: {state.error or 'no reason given'}"
-                findings.append(Finding("engines", "fail", found, f"read {log_dir()}/engine-*.log"))
-    return [Finding("engines", "ok", f"llama.cpp (xllamacpp {engine.version})"), *findings]
 
 
 def store(site: Site) -> list[Finding]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from freehold.cli import check_gateway, check_machine, output
+from freehold.cli import check_engines, check_gateway, check_machine, output
 from freehold.cli.site import Check, Finding, Site
 
 CHECKS: tuple[Check, ...] = (
@@ -23,7 +23,11 @@ CHECKS: tuple[Check, ...] = (
     check_gateway.providers,
     check_gateway.port,
     check_gateway.gateway,
-    check_gateway.engines,
+    check_engines.engines,
+    check_engines.gpu,
+    check_engines.weights,
+    check_engines.hub,
+    check_engines.memory,
     check_gateway.store,
     check_gateway.journals,
     check_gateway.prices,

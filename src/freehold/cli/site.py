@@ -13,6 +13,7 @@ from freehold.cli import client
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.errors import ConfigError
+from freehold.own.engine import EngineSpec, Gpu
 
 Verdict = Literal["ok", "warn", "fail"]
 """warn: works, but will not for long or not well. fail: something that was asked for cannot work."""
@@ -60,6 +61,23 @@ class Site:
     @cached_property
     def endpoints(self) -> dict[str, Endpoint]:
         return with_credentials(resolve(self.config, os.environ), os.environ)
+
+    @cached_property
+    def owned(self) -> tuple[list[EngineSpec], list[ConfigError]]:
+        """The owned models, configured and pulled, and what is wrong with those that are not among them."""
+        from freehold.own.catalog import engine_specs
+
+        broken: list[ConfigError] = []
+        try:
+            return engine_specs(self.config, self.loaded.path, broken, self.loaded.sources), broken
+        except ConfigError as error:
+            return [], [error]
+
+    @cached_property
+    def gpus(self) -> tuple[Gpu, ...]:
+        from freehold.own.gpu import gpus
+
+        return gpus()
 
     @cached_property
     def gateway(self) -> client.Running | None:

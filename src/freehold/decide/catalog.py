@@ -70,7 +70,7 @@ class Choice(Struct):
             self.alone = Plan(self.members, REASONS[self.kind])
 
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/@+~-]{0,199}")
+_NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._:/@+~-]{0,199}")
 """What a model can be called: the name travels in URLs and headers."""
 MAX_DIRECT = 1000
 """Deployments remembered that were addressed as provider/model without being known: names come from strangers."""

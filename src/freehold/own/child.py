@@ -20,6 +20,7 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import cast
 
 import msgspec
 
@@ -95,8 +96,8 @@ class Child:
         )
         self.pid = self._transport.get_pid()
         stdin = self._transport.get_pipe_transport(0)
-        assert isinstance(stdin, asyncio.WriteTransport)
-        stdin.write(self._plan.message)
+        # uvloop's pipes have the methods of asyncio.WriteTransport without being one.
+        cast("asyncio.WriteTransport", stdin).write(self._plan.message)
         self._port = port
 
     async def answering(self) -> str:

@@ -23,6 +23,7 @@ from freehold.call.talk import COUNTERS
 from freehold.call.target import Address, Target
 from freehold.call.transport import Origin, Pool
 from freehold.call.transport.pool import IDLE_SECONDS
+from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.decide import Catalog, Deployment, Plan
@@ -41,6 +42,7 @@ from freehold.serve.gates import LLAMA, NOWHERE, Gate
 from freehold.serve.kept import KeptResponses
 from freehold.serve.published import Engine, Local, Published, Rates, stamp
 from freehold.serve.rollout import Rollouts
+from freehold.serve.shadow import Rule, Shadows
 
 
 class Shared:
@@ -148,6 +150,8 @@ class Gateway:
         )
         self.served = served(owned_specs(loaded))
         shared.table.configure(self.config.engines.queue, self.config.engines.waiting, self.config.timeouts.connect)
+        rules = {f"{OWN}/{own_name(o)}": Rule(o.shadow.to, o.shadow.percent) for o in self.config.own if o.shadow}
+        self.shadows = Shadows(rules) if rules else None
         self._targets: dict[str, Target] = {}
         self._now: Callable[[], float] | None = None
 

@@ -82,6 +82,9 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
         else:
             keep = (lambda: _keep(gateway, principal, exchange, body, answer)) if exchange.path in KEEPS else None
             await send_stream(exchange, endpoint, answer, flight, recorder, keep)
+        if gateway.shadows is not None:
+            deployment = answer.target.deployment
+            gateway.shadows.copy(gateway, deployment, operation, known, principal.name, exchange.request_id)
     finally:
         gateway.flights.end(flight, exchange)
         recorder.close()

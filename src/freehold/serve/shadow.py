@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -24,7 +25,9 @@ from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError, InternalError, UpstreamBroken
 from freehold.own.rollout import check_shadow
 from freehold.record.entries import Intent, Settlement
-from freehold.serve.gateway import Gateway
+
+if TYPE_CHECKING:
+    from freehold.serve.gateway import Gateway
 
 MOST = 4
 
@@ -48,7 +51,7 @@ class Shadows:
         self._running: set[asyncio.Task[None]] = set()
 
     def copy(
-        self, gateway: Gateway, answered: Deployment, operation: Operation, known: Facts, key: str, request_id: str
+        self, gateway: "Gateway", answered: Deployment, operation: Operation, known: Facts, key: str, request_id: str
     ) -> None:
         """Makes a copy where a rule says so and there is room. Never raises and never waits."""
         rule = self._rules.get(answered.name)
@@ -69,7 +72,7 @@ class Shadows:
         await asyncio.gather(*self._running, return_exceptions=True)
 
 
-def _room(gateway: Gateway, deployment: Deployment) -> bool:
+def _room(gateway: "Gateway", deployment: Deployment) -> bool:
     """Whether an engine is loaded, works on less than half of what it can, and nobody waits for it."""
     if gateway.health(deployment) is not None:
         return False
@@ -79,7 +82,7 @@ def _room(gateway: Gateway, deployment: Deployment) -> bool:
 
 
 async def _ask(
-    gateway: Gateway, deployment: Deployment, operation: Operation, known: Facts, recorder: "ShadowRecorder"
+    gateway: "Gateway", deployment: Deployment, operation: Operation, known: Facts, recorder: "ShadowRecorder"
 ) -> None:
     flight = Flight(gateway.now(), "shadow", known)
     total = gateway.config.timeouts.total
@@ -116,7 +119,7 @@ async def _ask(
 class ShadowRecorder:
     """Implements `call.attempts.Recorder`: journal only, no limits and no request metrics. `end` counts once."""
 
-    def __init__(self, gateway: Gateway, answered: str, known: Facts, key: str, request_id: str) -> None:
+    def __init__(self, gateway: "Gateway", answered: str, known: Facts, key: str, request_id: str) -> None:
         self._gateway = gateway
         self._answered = answered
         self._known = known

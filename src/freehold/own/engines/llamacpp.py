@@ -15,6 +15,7 @@ https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md
 import importlib.metadata
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -94,10 +95,27 @@ class WorkerMessage(Struct):
     """By mean where the file itself names no pooling."""
     loras: list[str]
     projector: str | None
+    chat_template: str | None
+    """Instead of the file's own, where llama.cpp cannot work with that one; see `mended_template`."""
     drain: float
     """Seconds that running requests may go on after SIGTERM."""
     memory_limit: int
     """Bytes of its own memory past which allocations fail; pages of the file do not count."""
+
+
+_ENDS_WITH_EOS = re.compile(r"\{%-?\s*else\s*-?%\}\s*\{\{-?\s*eos_token\s*-?\}\}\s*\{%-?\s*endif\s*-?%\}\s*$")
+
+
+def mended_template(template: object) -> str | None:
+    """Returns Phi 3's template without its last branch, None for any other: then the file's own is used.
+
+    llama.cpp takes for the start of an answer what a template adds for `add_generation_prompt`. Phi 3's writes the end
+    token where it is not asked for, both begin with `<|`, and the rest, `assistant|>`, is no token: JSON schemas and
+    forced tools fail. We always ask for an answer, so that branch is never what a model reads.
+    """
+    if not isinstance(template, str) or not _ENDS_WITH_EOS.search(template):
+        return None
+    return _ENDS_WITH_EOS.sub("{% endif %}", template)
 
 
 class LlamaCpp:
@@ -141,6 +159,7 @@ class LlamaCpp:
             pooling="rank" if kind_of(model) == "rerank" else "mean" if model.pooling is None else "own",
             loras=[str(lora.path) for lora in spec.adapters],
             projector=str(spec.projector) if spec.projector else None,
+            chat_template=mended_template(model.metadata.get("tokenizer.chat_template")),
             drain=self._drain,
             memory_limit=need + need // 4 + ADDRESS_SPACE,
         )
