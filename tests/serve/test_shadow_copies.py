@@ -39,7 +39,7 @@ def ask(running: Running, stream: bool) -> str:
 def copies(home: Path) -> int:
     with sqlite3.connect(home / "freehold.db") as ledger:
         rows = ledger.execute(
-            "select count(*) from calls join names on names.id = calls.reason where names.name = 'shadow of own/present'"
+            "select count(*) from calls join names on names.id = reason where name = 'shadow of own/present'"
         )
         return int(rows.fetchone()[0])
 

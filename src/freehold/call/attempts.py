@@ -24,6 +24,7 @@ from typing import Protocol
 from freehold.call.breaker import Breaker
 from freehold.call.inline import FETCHED
 from freehold.call.operation import Operation, Prepared, Relay
+from freehold.call.rewritten import rewritten
 from freehold.call.target import EngineGate, Target
 from freehold.call.transport import Connection, Flight, Hold
 from freehold.dialects.conversation import Losses, Usage
@@ -189,6 +190,8 @@ def _guarded(target: Target, prepared: Prepared) -> Prepared:
     if target.guard is not None:
         for body in (prepared.body, *prepared.more):
             target.guard(body)
+    if target.assist is not None and (assisted := target.assist(prepared.body, target.can)) is not None:
+        return rewritten(prepared, *assisted)
     return prepared
 
 

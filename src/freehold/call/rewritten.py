@@ -5,13 +5,12 @@ before the answer is metered, translated or passed through, so that all of these
 """
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import msgspec
 
 from freehold.call.operation import Prepared, Relay
 from freehold.call.talk import Translation
-from freehold.dialects.conversation import Failed, Usage
 from freehold.dialects.sse import DONE, SseSplitter, parse_event, sse
 
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
@@ -76,7 +75,7 @@ def _through(relay: Relay, events: _Events) -> Relay:
     if isinstance(relay, Translation):
         relay.read_through(lambda reader: _Reader(reader, events))
         return relay
-    return _Relay(relay, events)
+    return cast("Relay", _Relay(relay, events))
 
 
 class _Reader:
@@ -103,7 +102,7 @@ class _Reader:
 
 
 class _Relay:
-    """A relay that passes on what the rewriter makes of the stream."""
+    """A relay that reads what the rewriter makes of the stream; what it has seen is read from it as before."""
 
     __slots__ = ("_events", "_relay")
 
@@ -118,30 +117,5 @@ class _Relay:
         rest = self._events.close()
         return (self._relay.feed(rest) if rest else b"") + self._relay.close()
 
-    @property
-    def usage(self) -> Usage | None:
-        return self._relay.usage
-
-    @property
-    def id(self) -> str:
-        return self._relay.id
-
-    @property
-    def model(self) -> str:
-        return self._relay.model
-
-    @property
-    def failed(self) -> Failed | None:
-        return self._relay.failed
-
-    @property
-    def complete(self) -> bool:
-        return self._relay.complete
-
-    @property
-    def started(self) -> bool:
-        return self._relay.started
-
-    @property
-    def output_bytes(self) -> int:
-        return self._relay.output_bytes
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._relay, name)

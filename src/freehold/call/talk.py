@@ -246,6 +246,10 @@ class Translation:
         self.started = False
         self.output_bytes = 0
 
+    def read_through(self, wrap: Callable[[Any], Any]) -> None:
+        """Puts `wrap(reader)` in the place of the reader."""
+        self._reader = wrap(self._reader)
+
     def feed(self, chunk: bytes) -> bytes:
         return self._write(self._reader.feed(chunk))
 

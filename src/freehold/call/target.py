@@ -5,7 +5,7 @@ Built once per configuration; a call adds only its body and id.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import quote
 
@@ -21,6 +21,8 @@ from freehold.dialects.traits import Traits
 from freehold.errors import BadRequest
 
 Headers = Sequence[tuple[bytes, bytes]]
+Assist = Callable[[bytes, Collection[str]], "tuple[bytes, Callable[[], Any] | None] | None"]
+"""Takes a body and what an engine can do; returns another body and what makes the answer's Rewriter (rewritten.py)."""
 
 
 class Address(NamedTuple):
@@ -43,6 +45,9 @@ class EngineLife(Hold, Protocol):
 
     @property
     def fields(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+    @property
+    def can(self) -> Collection[str]: ...
 
 
 class EngineGate(Protocol):
@@ -71,9 +76,11 @@ class Target:
         "_life",
         "_safe",
         "added",
+        "assist",
         "auth",
         "breaker",
         "callers_fault",
+        "can",
         "deployment",
         "dialect",
         "engine",
@@ -101,15 +108,19 @@ class Target:
         rewrite: Callable[..., bytes] | None = None,
         fetch: UrlLimits | None = None,
         engine: EngineGate | None = None,
+        assist: Assist | None = None,
     ) -> None:
         """`guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
         of a 500 that the request was to blame after all; `auth` answers for each request; `rewrite` is a cloud's
         envelope around a conversation, with `count=True` around one to be counted; `fetch` says how URLs
         are fetched for it if it takes bytes only, None: not at all. `engine` is the gate of an owned engine, whose
-        address is only known while it is loaded: see `follow`."""
+        address is only known while it is loaded: see `follow`. `assist` does what an engine does not by itself."""
         self.engine = engine
         self.added = b""
         """Members that each request's JSON object must hold besides its own."""
+        self.assist = assist
+        self.can: Collection[str] = ()
+        """What the engine can do, as far as it has said."""
         self._life: EngineLife | None = None
         self._fields: Mapping[str, Any] | None = None
         self.auth = auth
@@ -138,7 +149,7 @@ class Target:
             return
         if life is not self._life:
             self.breaker.succeed()  # what was held against the one before is no fault of this one
-        self._life, self._fields = life, life.fields
+        self._life, self._fields, self.can = life, life.fields, life.can
         self._address = life.address
         self.pool = life.address.pool
         self._heads = {}

@@ -28,8 +28,9 @@ from freehold.own.engines.describe import describe
 from freehold.own.gguf import ModelFile, read_header
 from freehold.own.stock import Stocked, ready, stocked
 from freehold.own.weights.store import Store, open_store
+from freehold.own.weights.types import shown
 
-__all__ = ["BOX", "Served", "box_file", "engine_specs", "model_file", "served", "unpulled"]
+__all__ = ["BOX", "Served", "box_file", "engine_specs", "model_file", "served", "unpulled", "words"]
 
 DEFAULT_CONTEXT = 8192
 """Tokens per request where nothing is configured, or the model's own context if that is shorter."""
@@ -86,6 +87,12 @@ def unpulled(config: Config, store: Store | None = None) -> dict[str, str]:
     there = stocked(store or open_store())
     found = {own_name(owned): owned.pull for owned in config.own if owned.pull is not None}
     return {name: reference for name, reference in found.items() if reference and name not in there}
+
+
+def words(config: Config) -> dict[str, list[str]]:
+    """Returns what entries allow a pull to do, as options of `freehold pull`, by name."""
+    found = {own_name(one): [one.pickles and "--pickles", one.remote_code and "--remote-code"] for one in config.own}
+    return {name: [word for word in options if word] for name, options in found.items()}
 
 
 def box_file() -> Path | None:
@@ -210,7 +217,9 @@ class _Specs:
         where = self._where(key)
         versions = self._stock.get(bare)
         if versions is None:
-            hint = f"freehold pull {owned.pull} --name {bare}" if owned.pull else f"freehold pull ... --name {bare}"
+            hint = (
+                f"freehold pull {shown(owned.pull)} --name {bare}" if owned.pull else f"freehold pull ... --name {bare}"
+            )
             raise ConfigError(f"own/{bare} has not been pulled yet", where=where, key=key, hint=hint)
         one = next((v for v in versions if (v.version.version == wanted if wanted else v.current)), None)
         if one is None:

@@ -40,10 +40,11 @@ Loras = Literal["none", "static", "runtime"]
 """static: LoRA weights are named at launch, another set is another launch. runtime: they come and go while it runs."""
 Capability = Literal[
     "chat", "completions", "embeddings", "rerank", "transcription",
-    "tools", "schema", "vision", "logprobs", "count", "lora_static", "lora_runtime",
+    "tools", "tools_in_words", "schema", "vision", "logprobs", "count", "lora_static", "lora_runtime",
 ]  # fmt: skip
-"""The first five are routes under /v1 (rerank: /v1/rerank, transcription: /v1/audio/transcriptions). `schema`: an
-answer can be held to a JSON schema. `count`: POST /v1/messages/count_tokens answers."""
+"""The first five are routes under /v1 (rerank: /v1/rerank, transcription: /v1/audio/transcriptions). `tools_in_words`:
+the template knows no tools, so they are told in words (own/tools/). `schema`: an answer can be held to a JSON schema.
+`count`: POST /v1/messages/count_tokens answers."""
 
 
 class State(StrEnum):

@@ -76,8 +76,8 @@ class Life:
     """One life of an engine: where it is and who is asking it."""
 
     __slots__ = (
-        "address", "begun", "fields", "flights", "gate", "identity", "last_answer", "last_byte", "limit", "number",
-        "reason", "received", "reported",
+        "address", "begun", "can", "fields", "flights", "gate", "identity", "last_answer", "last_byte", "limit",
+        "number", "reason", "received", "reported",
     )  # fmt: skip
 
     def __init__(self, gate: "Gate", entry: Engine, address: Address) -> None:
@@ -87,6 +87,7 @@ class Life:
         self.address = address
         self.fields = entry.fields
         """What a request must hold, by served name."""
+        self.can = entry.capabilities
         self.limit = entry.slots or CONNECTIONS
         self.flights: set[Flight] = set()
         self.begun = 0
@@ -242,7 +243,7 @@ class Gate:
         if entry is not None and serves:
             if self.life is None:
                 self.life = self._known(entry) or Life(self, entry, address_of(entry, self.engines.connect))
-            self.life.fields = entry.fields
+            self.life.fields, self.life.can = entry.fields, entry.capabilities
             self.admit()
         elif self.queue and (trouble := self._trouble()) is not None:
             while (waiter := self.queue.pop()) is not None:

@@ -32,6 +32,7 @@ from freehold.errors import ConfigError, EngineError
 from freehold.home import home, journal_dir, keys_file, run_dir
 from freehold.own.catalog import served
 from freehold.own.guard import callers_fault, guard
+from freehold.own.tools import assist
 from freehold.record.journal import Journal
 from freehold.record.metrics import Metrics
 from freehold.serve.catalog import OWN, build_catalog, owned_specs
@@ -186,6 +187,7 @@ class Gateway:
                 callers_fault if llama else None,
                 fetch=self._fetch,
                 engine=gate,
+                assist=assist if llama else None,
             )
         endpoint = self.endpoints[deployment.provider]
         pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)

@@ -10,6 +10,9 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from freehold.own.weights.types import shown
 
 FIRST, LONGEST = 5.0, 600.0
 """Seconds between tries."""
@@ -23,17 +26,19 @@ class Pulls:
         self._changed = changed
         self._say = say
         self._wanted: dict[str, str] = {}
+        self._words: dict[str, list[str]] = {}
         self._failed: dict[str, str] = {}
         self._work: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
 
-    def begin(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Pulls these references, by name. Returns how each stands, for whoever asks for the model meanwhile."""
-        self._wanted = dict(wanted)
+    def begin(self, wanted: Mapping[str, str], words: Mapping[str, list[str]] = MappingProxyType({})) -> dict[str, str]:
+        """Pulls these references, by name; `words` are further options of `freehold pull`, by name. Returns how each
+        stands, for whoever asks for the model meanwhile."""
+        self._wanted, self._words = dict(wanted), dict(words)
         if wanted and (self._work is None or self._work.done()):
             self._work = asyncio.get_running_loop().create_task(self._pull_all())
         return {
-            name: self._failed.get(name) or f"its weights are being pulled from {reference}"
+            name: self._failed.get(name) or f"its weights are being pulled from {shown(reference)}"
             for name, reference in wanted.items()
         }
 
@@ -57,7 +62,7 @@ class Pulls:
                 self._wanted.pop(name, None)
                 if failure is not None:
                     self._failed[name] = f"its weights could not be pulled: {failure}"
-                    self._say(f"freehold pull {reference}: {failure}")
+                    self._say(f"freehold pull {shown(reference)}: {failure}")
                 else:
                     self._failed.pop(name, None)
                 self._changed()
@@ -69,7 +74,7 @@ class Pulls:
     async def _pull(self, name: str, reference: str) -> str | None:
         """Returns why it failed."""
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "freehold", "pull", reference, "--name", name,
+            sys.executable, "-m", "freehold", "pull", reference, "--name", name, *self._words.get(name, ()),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,

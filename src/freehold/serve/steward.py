@@ -25,7 +25,7 @@ from freehold.config.sizes import parse_size
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import database, home, journal_dir, log_dir, run_dir, write_private
 from freehold.own.budget import Budget
-from freehold.own.catalog import engine_specs, unpulled
+from freehold.own.catalog import engine_specs, unpulled, words
 from freehold.own.steward import Steward
 from freehold.own.weights.store import Store as WeightStore
 from freehold.own.weights.store import open_store
@@ -146,7 +146,8 @@ class _Engines:
             if str(error) not in self._told:
                 self._told.add(str(error))
                 _say(str(error))
-        self._steward.apply(specs, self._pulls.begin(unpulled(self._loaded.config, self._store)))
+        config = self._loaded.config
+        self._steward.apply(specs, self._pulls.begin(unpulled(config, self._store), words(config)))
         self._referee.configure(_canaries(self._loaded.config, self._store))
 
 

@@ -42,6 +42,7 @@ from freehold.own.engines import metrics
 from freehold.own.engines.server import environment as allowed
 from freehold.own.gguf import ModelFile, read_header
 from freehold.own.memory import needed
+from freehold.own.tools import IN_WORDS
 
 HINT = "pip install 'freehold[own]'"
 WORKER = "freehold.own.engines.llamacpp_worker"
@@ -238,10 +239,10 @@ def capabilities(spec: EngineSpec, model: ModelFile, facts: Mapping[str, Any]) -
         return CAN[kind]
     able = {"completions", "count", "embeddings", "logprobs", "lora_static", "schema"}
     if model.template:
-        able.add("chat")
+        able |= {"chat", "tools"}
         template = facts.get("chat_template_caps")
-        if isinstance(template, dict) and template.get("supports_tools"):
-            able.add("tools")
+        if not (isinstance(template, dict) and template.get("supports_tools")):
+            able.add(IN_WORDS)
         modalities = facts.get("modalities")
         if isinstance(modalities, dict) and spec.projector:
             able |= {"vision"} if modalities.get("vision") else set()

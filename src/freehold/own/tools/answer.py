@@ -49,7 +49,9 @@ class CallWriter:
         made = [self._delta(one) if isinstance(one, dict) else None for one in choices]
         if all(one is None for one in made):
             return None
-        written = [new for old, new in zip(choices, made, strict=True) for new in ([old] if new is None else new)]
+        written: list[dict[str, Any]] = []
+        for old, new in zip(choices, made, strict=True):
+            written += [old] if new is None else new
         if not written:
             return [{**chunk, "choices": []}] if chunk.get("usage") else []
         head = {name: value for name, value in chunk.items() if name not in _LAST}

@@ -38,6 +38,9 @@ class Arguments(NamedTuple):
 
 
 Piece = Text | Begun | Arguments
+_NAME: tuple[tuple[str, ...], ...] = (("{",), ('"name"',), (":",))
+_ARGUMENTS: tuple[tuple[str, ...], ...] = ((",",), ('"arguments"',), (":",))
+_LOOSE: tuple[tuple[str, ...], ...] = ((",",), ('"arguments"', '"parameters"'), (":",))
 
 
 class Head(NamedTuple):
@@ -107,7 +110,7 @@ class CallReader:
         if head is None and len(text) <= MAX_HEAD:
             self._held = text
             return ""
-        if head and head.name in self._names:
+        if head and head.end <= MAX_HEAD and head.name in self._names:
             return self._begin(head, text, pieces)
         self._state = "text"
         pieces.append(Text(text))
@@ -120,7 +123,7 @@ class CallReader:
         if head is None and len(text) <= MAX_HEAD:
             self._held = text
             return ""
-        if head and head.name in self._names:
+        if head and head.end <= MAX_HEAD and head.name in self._names:
             return self._begin(head, text, pieces)
         self._state = "over"
         return ""
@@ -162,7 +165,7 @@ class CallReader:
         return len(text)
 
 
-def read_head(text: str, *, strict: bool) -> Head | None | Literal[False]:
+def read_head(text: str, *, strict: bool) -> Head | Literal[False] | None:
     """Reads a call up to its arguments. None: it may become one; False: it never will.
 
     `strict` knows one form only; else a fence or a bracket may come before it.
@@ -176,18 +179,18 @@ def read_head(text: str, *, strict: bool) -> Head | None | Literal[False]:
             at = _end(_SPACE, text, fence.end())
         if text.startswith("[", at):
             at = _end(_SPACE, text, at + 1)
-    for words in (("{",), ('"name"',), (":",)):
+    for words in _NAME:
         found = _word(text, at, words)
-        if not found:
+        if found is None or found is False:
             return found
         at = found
     name = _STRING.match(text, at)
     if name is None:
         return None if text[at : at + 1] in ("", '"') else False
     at = _end(_SPACE, text, name.end())
-    for words in ((",",), ('"arguments"',) if strict else ('"arguments"', '"parameters"'), (":",)):
+    for words in _ARGUMENTS if strict else _LOOSE:
         found = _word(text, at, words)
-        if not found:
+        if found is None or found is False:
             return found
         at = found
     if at == len(text):
@@ -198,7 +201,7 @@ def read_head(text: str, *, strict: bool) -> Head | None | Literal[False]:
         return False
 
 
-def _word(text: str, at: int, words: tuple[str, ...]) -> int | None | Literal[False]:
+def _word(text: str, at: int, words: tuple[str, ...]) -> int | Literal[False] | None:
     """Where what follows one of `words` begins; None where the text ends too early to tell."""
     for word in words:
         if text.startswith(word, at):

@@ -49,7 +49,10 @@ def assist(body: bytes, can: Collection[str]) -> tuple[bytes, Callable[[], CallW
         tools = read_tools(_value(fields, "tools"))
         choice = read_choice(_value(fields, "tool_choice"), bool(tools))
         if tools is None or choice is None:
-            return None
+            if not words:
+                return None
+            what = "tools" if tools is None else "tool_choice"
+            raise BadRequest(f"{what} must be of the function kind for this model", param=what)
         allowed = _allowed(tools, choice)
         return _in_words(fields, allowed, choice) if words else _by_template(fields, allowed, choice)
     except _MALFORMED:
@@ -170,9 +173,7 @@ def _forced(fields: Fields, allowed: list[Tool]) -> tuple[bytes, Callable[[], Ca
 
 def _format(schema: dict[str, Any]) -> Raw:
     return Raw(
-        msgspec.json.encode(
-            {"type": "json_schema", "json_schema": {"name": "call", "strict": True, "schema": schema}}
-        )
+        msgspec.json.encode({"type": "json_schema", "json_schema": {"name": "call", "strict": True, "schema": schema}})
     )
 
 
