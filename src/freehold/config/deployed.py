@@ -39,7 +39,7 @@ def read(path: Path) -> list[Owned]:
     """Returns the entries, none where there is no file. Raises ConfigErrors with every mistake in it."""
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         raise file_error(path, f"the file cannot be read: {error.strerror or error}") from None

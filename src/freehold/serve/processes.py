@@ -91,7 +91,7 @@ def _content(path: Path) -> bytes:
     """Returns what a file holds; nothing where there is none. Raises ConfigErrors."""
     try:
         return path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return b""
     except OSError as error:
         raise file_error(path, f"the file cannot be read: {error.strerror or error}") from None
