@@ -10,6 +10,7 @@ CI takes one family of each kind of converter; `make families` takes all and wri
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,10 +31,10 @@ KINDS = ("llama3", "mistral", "qwen3_moe", "deepseek_v3", "gemma3", "falcon", "c
 FAMILIES = tuple(tiny_models.FAMILIES) if WRITE else KINDS
 HEAD = """# Model families that can be owned
 
-Written by `make families`: for each family a tiny model of its own configuration class goes the whole way, from a hub on
-loopback through `freehold pull` (download, hashes, conversion to GGUF, parity with transformers) to `own/NAME` of a
-running gateway, where the official `openai` client gets text, a stream, an answer held to a JSON schema and a forced tool
-call. Top-1: how often the converted model's likeliest token is the original's. KL: mean divergence, in nats.
+Written by `make families`: for each family a tiny model of its own configuration class goes the whole way, from a hub
+on loopback through `freehold pull` (download, hashes, conversion to GGUF, parity with transformers) to `own/NAME` of a
+running gateway, where the official `openai` client gets text, a stream, an answer held to a JSON schema and a forced
+tool call. Top-1: how often the converted model's likeliest token is the original's. KL: mean divergence, in nats.
 
 Published weights of these families have the same tensors and settings; none could be downloaded where this was run.
 
@@ -145,3 +146,31 @@ def test_a_family_from_the_hub_to_an_answer(family: str, house: House) -> None:
 def test_the_page_names_every_family() -> None:
     rows = [line.split("|")[1].strip() for line in PAGE.read_text().splitlines() if line.startswith("| ")][1:]
     assert rows == list(tiny_models.FAMILIES)
+
+
+def test_a_family_that_llama_cpp_does_not_know_is_served_by_transformers(house: House) -> None:
+    """Weights that cannot be converted stay safetensors, and are served as they came."""
+    from transformers import Olmo2Config, Olmo2ForCausalLM
+
+    known = tiny_models.make("qwen2", house.folder / "known")
+    repository = house.folder / "hub" / "tiny" / "olmo2"
+    repository.mkdir(parents=True)
+    for file in known.iterdir():
+        if "token" in file.name or "chat" in file.name:
+            shutil.copy(file, repository)
+    told = json.loads((known / "config.json").read_text())
+    end = told["eos_token_id"]
+    config = Olmo2Config(
+        vocab_size=told["vocab_size"], hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=256, eos_token_id=end if isinstance(end, int) else end[0],
+        bos_token_id=None, pad_token_id=None,
+    )  # fmt: skip
+    Olmo2ForCausalLM(config).save_pretrained(repository)
+    pulled = house.freehold("pull", "tiny/olmo2")
+    assert pulled.returncode == 0, pulled.stderr
+    with client(house) as asked:
+        asked = asked.with_options(timeout=120)
+        whole = asked.chat.completions.create(model="own/olmo2", messages=ASKED, max_tokens=4)
+        assert whole.usage is not None
+        chunks = list(asked.chat.completions.create(model="own/olmo2", messages=ASKED, max_tokens=4, stream=True))
+        assert chunks[-1].choices[0].finish_reason in ("length", "stop")

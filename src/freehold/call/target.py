@@ -155,7 +155,10 @@ class Target:
         self._heads = {}
         gate = self.engine
         fields = dict(life.fields.get(self.deployment.model) or (life.fields.get(gate.name) if gate else None) or {})
-        self.model = str(fields.pop("model", self.deployment.model))
+        named = fields.get("model")
+        if named is not None:  # null stays: to `transformers serve` it means the model that it has
+            del fields["model"]
+        self.model = str(named or self.deployment.model)
         self.added = msgspec.json.encode(fields)[1:-1] if fields else b""
 
     def filled(self, body: bytes) -> bytes:

@@ -5,6 +5,7 @@ because workers ask whenever anything changes at all.
 """
 
 import functools
+import importlib.util
 from pathlib import Path
 
 from msgspec import Struct
@@ -53,8 +54,20 @@ def _stocked(root: Path, _stamp: tuple[int, int]) -> dict[str, list[Stocked]]:
 
 
 def ready(store: Store, version: Version, quantisation: str | None, engine: str | None) -> Ready:
-    """Returns what would be served. Raises EngineError that says why nothing can."""
+    """Returns what would be served. Raises EngineError that says why nothing can.
+
+    Without a named engine: a GGUF for llama.cpp. Weights of a family that cannot be converted are served as they came,
+    by transformers, where it is installed.
+    """
     wanted = "gguf" if engine in (None, "llamacpp", "llama-server") else None
+    if engine is None and not any(one.format == "gguf" and not one.projector for one in version.artefacts):
+        wanted = None
+        if missing := [name for name in ("torch", "transformers") if importlib.util.find_spec(name) is None]:
+            raise EngineError(
+                f"{version.full_name} is of a family that llama.cpp cannot run, and {missing[0]} is not installed",
+                hint="pip install 'freehold[reference]', or name another engine, such as vllm",
+                code="engine_missing",
+            )
     return _ready(store.root, store.changed(), version.full_name, quantisation, wanted)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection
 from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec import Struct
 
 MAX_HEAD = 4096
 """Characters in which the arguments of a call must have begun."""
@@ -21,17 +22,17 @@ _FENCE = re.compile(r"```[\w-]*[ \t\r]*\n")
 _OPEN_FENCE = re.compile(r"`{1,2}|```[\w-]*[ \t\r]*")
 
 
-class Text(NamedTuple):
+class Text(Struct, frozen=True):
     text: str
 
 
-class Begun(NamedTuple):
+class Begun(Struct, frozen=True):
     """A call begins; what follows belongs to it."""
 
     name: str
 
 
-class Arguments(NamedTuple):
+class Arguments(Struct, frozen=True):
     """JSON, or a piece of it."""
 
     text: str

@@ -30,7 +30,7 @@ def choose(version: Version, quantisation: str | None = None, format: Format | N
     if wanted:
         return _refuse(version, wanted[-1])
     have = ", ".join(f"{one.quantisation} ({one.format})" for one in version.artefacts if not one.projector)
-    what = " ".join(filter(None, (quantisation, f"in {format}" if format else None))) or "weights"
+    what = " ".join(filter(None, (quantisation, format, "weights")))
     raise EngineError(
         f"{version.full_name} has no {what}",
         code="no_such_quantisation",
