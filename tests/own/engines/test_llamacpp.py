@@ -43,8 +43,9 @@ def test_a_batch_takes_the_whole_context_unless_the_vocabulary_is_large(tiny: Pa
 def test_capabilities_come_from_the_template(tiny: Path) -> None:
     spec, model = EngineSpec("tiny", tiny, 512), read_header(tiny)
     plain = LlamaCpp().capabilities(spec, model, {"chat_template_caps": {"supports_tools": False}})
-    assert plain == ["chat", "completions", "count", "embeddings", "logprobs", "lora_static", "schema"]
-    assert "tools" in LlamaCpp().capabilities(spec, model, {"chat_template_caps": {"supports_tools": True}})
+    every = ["chat", "completions", "count", "embeddings", "logprobs", "lora_static", "schema", "tools"]
+    assert plain == [*every, "tools_in_words"] == LlamaCpp().capabilities(spec, model, {})
+    assert LlamaCpp().capabilities(spec, model, {"chat_template_caps": {"supports_tools": True}}) == every
     assert "chat" not in LlamaCpp().capabilities(spec, msgspec.structs.replace(model, template=False), {})
     bert = msgspec.structs.replace(model, architecture="bert")
     assert LlamaCpp().capabilities(spec, bert, {}) == ["count", "embeddings"]

@@ -97,6 +97,7 @@ def test_a_call_that_is_cut_off_keeps_what_was_written(text: str, data: Any) -> 
         '```json\n{"intent": "refund"}\n```',
         "[a link](x)",
         "`code`",
+        "```python\nprint()\n```",
         "{",
         " " * (MAX_HEAD + 1) + '{"name": "route", "arguments": {}}',
     ],
@@ -121,6 +122,13 @@ def test_arguments_come_as_they_are_written_and_the_last_brace_stays() -> None:
     assert reader.feed('"}') == [Arguments('"}')]
     assert reader.whole
     assert reader.feed("\n}") == reader.close() == []
+
+
+@pytest.mark.parametrize("before", ["\n   ```json\n\n", "```json", "``` "])
+def test_a_fence_may_stand_around_a_forced_call(before: str) -> None:
+    text = before + '{"name": "route", "arguments": {}}\n```'
+    assert read(list(text), forced=True) == ("", [("route", "{}")], True)
+    assert read([before], forced=True) == ("", [], True)
 
 
 def test_several_calls_where_several_are_wanted() -> None:

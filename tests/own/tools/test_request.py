@@ -30,7 +30,7 @@ def schema_of(body: dict[str, Any]) -> Any:
 
 
 def allows(body: dict[str, Any], answer: Any) -> bool:
-    return jsonschema.Draft202012Validator(schema_of(body)).is_valid(answer)
+    return bool(jsonschema.Draft202012Validator(schema_of(body)).is_valid(answer))
 
 
 @pytest.mark.parametrize(

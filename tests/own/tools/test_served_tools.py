@@ -71,7 +71,7 @@ def intent(arguments: str) -> str:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_forced_call_is_made_and_its_result_taken(family: str, client: openai.OpenAI) -> None:
     ask: Any = {"model": f"own/{family}", "max_tokens": 250, "temperature": 0, "tools": [ROUTE, PING]}
-    named = {"type": "function", "function": {"name": "route"}}
+    named: Any = {"type": "function", "function": {"name": "route"}}
     first = client.chat.completions.create(messages=ASKED, tool_choice=named, **ask)
     assert first.choices[0].finish_reason == "tool_calls"
     message = first.choices[0].message

@@ -1,9 +1,10 @@
 """Reads calls out of what a model writes: `{"name": "route", "arguments": {"intent": "refund"}}`.
 
 The text may come in any pieces; the same text gives the same calls, and arguments are passed on as they come. Text is
-held back only while it may still become the head of a call. Where calls are not forced a model may wrap them in a
-code fence or a list, say `parameters` for `arguments` (Llama's word), and call several tools one after the other; what
-else it writes after a call is dropped, as it mostly makes up the result.
+held back only while it may still become the head of a call. A call may stand in a code fence: llama.cpp lets models
+write one around JSON, and shows it when the answer is cut off. Where calls are not forced they may stand in a list,
+one after the other, and say `parameters` for `arguments` (Llama's word); what else is written after a call is dropped,
+as it mostly makes up the result.
 """
 
 import re
@@ -18,8 +19,7 @@ MAX_HEAD = 4096
 _SPACE = re.compile(r"[ \t\r\n]*")
 _BETWEEN = re.compile(r"[ \t\r\n,;`\]]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_FENCE = re.compile(r"```[\w-]*[ \t\r]*\n")
-_OPEN_FENCE = re.compile(r"`{1,2}|```[\w-]*[ \t\r]*")
+_FENCE = re.compile(r"```[\w-]*[ \t\r\n]*")
 
 
 class Text(Struct, frozen=True):
@@ -169,17 +169,16 @@ class CallReader:
 def read_head(text: str, *, strict: bool) -> Head | Literal[False] | None:
     """Reads a call up to its arguments. None: it may become one; False: it never will.
 
-    `strict` knows one form only; else a fence or a bracket may come before it.
+    `strict` knows one form only, in a code fence or not; else it may stand in a list, too.
     """
     at = _end(_SPACE, text, 0)
-    if not strict:
-        if text.startswith("`", at):
-            fence = _FENCE.match(text, at)
-            if fence is None:
-                return None if _OPEN_FENCE.fullmatch(text, at) else False
-            at = _end(_SPACE, text, fence.end())
-        if text.startswith("[", at):
-            at = _end(_SPACE, text, at + 1)
+    if text.startswith("`", at):
+        fence = _FENCE.match(text, at)
+        if fence is None:
+            return None if text[at:] in ("`", "``") else False
+        at = fence.end()
+    if not strict and text.startswith("[", at):
+        at = _end(_SPACE, text, at + 1)
     for words in _NAME:
         found = _word(text, at, words)
         if found is None or found is False:
