@@ -32,6 +32,7 @@ docs: dev ## write the generated pages again
 	$(BIN)/python -m freehold.config.reference > docs/configuration.md
 	$(BIN)/python -m freehold.cli.reference > docs/cli.md
 	$(BIN)/freehold conformance --markdown > docs/conformance.md
+	$(BIN)/python tests/support/owned_page.py
 
 fidelity: dev ## replay every recorded exchange through the gateway; prints what equals and what is left out
 	$(BIN)/python tests/support/fidelity.py

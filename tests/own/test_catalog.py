@@ -8,9 +8,12 @@ from freehold.config.load import load
 from freehold.config.schema import Canary, Config, Owned, OwnedAdapter
 from freehold.errors import ConfigError
 from freehold.own import stock
-from freehold.own.catalog import BOX, box_file, engine_specs, served, unpulled
+from freehold.own.catalog import BOX, box_file, engine_specs, reasons, served, unpulled
 from freehold.own.engine import EngineSpec, Lora
+from freehold.own.weights.origin import note
+from freehold.own.weights.reference import parse
 from freehold.own.weights.store import Artefact, Source, Store
+from freehold.own.weights.types import Verdict
 
 
 @pytest.fixture(autouse=True)
@@ -215,6 +218,93 @@ def test_what_is_not_there_says_how_to_get_it(store: Store) -> None:
     assert set(specs_of(store, *wanted)) == {"pulled", "pulled@v1", "other"}
     config = Config(own=wanted)
     assert unpulled(config, store) == {"model": "org/model:Q4_K_M"}, "freehold up pulls it"
+
+
+def quantised(store: Store, file: Path, verdict: Verdict, name: str = "pulled", label: str = "Q8_0") -> None:
+    with store.hold("test") as hold:
+        ref = store.copy_in(hold, file)
+        found = Artefact(f"gguf-{label}", "gguf", label, {f"{label}.gguf": ref}, "quantised", "gguf-F32", verdict)
+        store.attach(name, store.current(name), found)
+
+
+@pytest.mark.parametrize(
+    ("reference", "version", "pull"),
+    [
+        ("org/pulled", "v2", None),
+        ("org/pulled@r2", "v2", None),
+        ("org/pulled@r1", "v1", None),
+        ("org/pulled:F32", "v2", None),
+        ("org/pulled:f32", "v2", None),
+        ("org/pulled:fp32", "v2", None),
+        ("org/pulled:gguf", "v2", None),
+        ("org/pulled:model.gguf", "v2", None),
+        ("org/pulled:Q8_0", None, "org/pulled:Q8_0"),
+        ("org/pulled@r3", None, "org/pulled@r3"),
+        ("other/pulled", None, "other/pulled"),
+    ],
+)
+def test_an_entry_serves_what_its_reference_names_or_has_it_pulled(
+    store: Store, reference: str, version: str | None, pull: str | None
+) -> None:
+    entry = Owned(pull=reference, name="pulled")
+    assert unpulled(Config(own=[entry]), store) == ({"pulled": pull} if pull else {})
+    found = specs_of(store, entry)
+    if version is None:
+        assert "pulled" not in found, "something else would be served"
+        assert set(found) == {"pulled@v1", "pulled@v2", "other"}
+    else:
+        assert found["pulled"].weights == f"pulled@{version}/gguf-F32"
+        assert set(found) == {"pulled", "pulled@v1" if version == "v2" else "pulled@v2", "other"}
+
+
+def test_a_reference_that_was_found_to_mean_a_version_is_known_by_it(store: Store) -> None:
+    entry = Owned(pull="org/pulled@stable", name="pulled")
+    assert unpulled(Config(own=[entry]), store)
+    note(store, store.find("pulled@v1"), parse("org/pulled@stable"))
+    assert unpulled(Config(own=[entry]), store) == {}
+    assert specs_of(store, entry)["pulled"].weights == "pulled@v1/gguf-F32"
+
+
+def test_a_quantisation_beside_the_reference_wins(store: Store, make_gguf: Callable[..., Path]) -> None:
+    quantised(store, make_gguf(layers=2), "passed")
+    for entry in (
+        Owned(pull="org/pulled:Q8_0"),
+        Owned(pull="org/pulled:F32", quantisation="Q8_0"),
+        Owned(pull="org/pulled", quantisation="q8_0"),
+    ):
+        assert unpulled(Config(own=[entry]), store) == {}
+        found = specs_of(store, entry)
+        assert found["pulled"].weights == "pulled@v2/gguf-Q8_0"
+        assert found["pulled@v1"].weights == "pulled@v1/gguf-F32", "another version serves what it has"
+    entry = Owned(pull="org/pulled:Q8_0", quantisation="Q4_K_M")
+    assert unpulled(Config(own=[entry]), store) == {"pulled": "org/pulled:Q4_K_M"}
+
+
+@pytest.mark.parametrize(("verdict", "why"), [("quarantined", "failed the parity check"), ("unverified", "not passed")])
+@pytest.mark.parametrize("entry", [Owned(pull="org/pulled:Q8_0"), Owned(name="pulled", quantisation="Q8_0")])
+def test_what_was_asked_for_and_may_not_serve_is_an_error_that_says_so(
+    store: Store, make_gguf: Callable[..., Path], entry: Owned, verdict: Verdict, why: str
+) -> None:
+    quantised(store, make_gguf(layers=2), verdict)
+    assert unpulled(Config(own=[entry]), store) == {}
+    with pytest.raises(ConfigError, match=f"Q8_0 may not serve: .*{why}"):
+        specs_of(store, entry)
+    broken: list[ConfigError] = []
+    assert set(specs_of(store, entry, broken=broken)) == {"pulled@v1", "pulled@v2", "other"}
+    assert why in reasons(Config(own=[entry]), broken)["pulled"]
+
+
+def test_what_a_record_says_is_read_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Owned(pull="org/pulled:Q8_0")
+    assert unpulled(Config(own=[entry]), store)
+    monkeypatch.setattr(stock, "pulled", None)
+    assert unpulled(Config(own=[entry]), store)
+
+
+def test_a_folder_that_is_gone_stops_nothing(store: Store) -> None:
+    entry = Owned(pull="./gone", name="pulled")
+    assert unpulled(Config(own=[entry]), store) == {}
+    assert specs_of(store, entry)["pulled"].weights == "pulled@v2/gguf-F32"
 
 
 def test_lora_weights_are_names_of_their_own(store: Store) -> None:

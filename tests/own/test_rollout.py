@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.config.schema import Canary
-from freehold.errors import EngineError, Forbidden
+from freehold.errors import Forbidden
 from freehold.own.rollout import (
     PATIENCE,
     Share,
@@ -16,7 +16,6 @@ from freehold.own.rollout import (
     lower,
     median_bounds,
     picks,
-    swap,
     upper,
 )
 
@@ -199,27 +198,7 @@ def test_all_and_none() -> None:
     assert not picks(Share("v4", 0.0), "m", None, 0.0)
 
 
-# swaps and copies
-
-GIB = 1 << 30
-
-
-def test_the_new_one_starts_beside_the_old_where_there_is_room() -> None:
-    assert swap({"ram": 4 * GIB}, {"ram": 4 * GIB}, {"ram": 5 * GIB}).order == "beside"
-    assert swap({"ram": 4 * GIB}, {"ram": 4 * GIB}, {}).order == "beside", "no limit is known"
-
-
-def test_otherwise_requests_wait() -> None:
-    found = swap({"ram": 1 * GIB, "gpu0": 6 * GIB}, {"gpu0": 6 * GIB}, {"ram": 2 * GIB, "gpu0": 3 * GIB})
-    assert found.order == "after"
-    assert "6144 MiB of gpu0" in found.why
-
-
-def test_what_cannot_fit_leaves_the_old_one_alone() -> None:
-    with pytest.raises(EngineError) as caught:
-        swap({"ram": 9 * GIB}, {"ram": 4 * GIB}, {"ram": 4 * GIB})
-    assert caught.value.code == "out_of_memory"
-    assert caught.value.retry == "no"
+# copies
 
 
 @pytest.mark.parametrize("name", ["openai/gpt-5.4", "local/x", "auto", "owned/x"])

@@ -185,6 +185,16 @@ def rerank(world: World, model: str) -> None:
         assert [one["index"] for one in answer.json["results"]] == [1, 2]
 
 
+def embed_content(world: World, model: str) -> None:
+    """Gemini's own method for one content."""
+    body = {"content": {"parts": [{"text": "one fish"}]}}
+    answer = world.ask(f"/v1beta/models/{model}:embedContent", body)
+    assert answer.status == 200, answer.body
+    assert answer.json["embedding"]["values"] == pytest.approx(vector("one fish"))
+    assert world.sent == body
+    assert world.path.endswith(":embedContent")
+
+
 def moderations(world: World, model: str) -> None:
     answer = world.ask("/v1/moderations", {"model": model, "input": ["sexual", "fine"]})
     assert answer.status == 200, answer.body
@@ -339,6 +349,7 @@ OPERATIONS: dict[str, Callable[[World, str], None]] = {
     "completions": completions,
     "count": count,
     "embeddings": embeddings,
+    "embed_content": embed_content,
     "multimodal_embeddings": multimodal_embeddings,
     "rerank": rerank,
     "moderations": moderations,

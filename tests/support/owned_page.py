@@ -32,9 +32,9 @@ def limits() -> str:
     named = [row(name, found) for name, found in TABLE.items()]
     head = ["weights", "mean divergence at most, nats", "same next token, at least", "greedy text equal"]
     experts = (
-        f"With a mixture of experts the bound of the divergence is never under {LEAST_ROUTED:g}, {100 * ROUTED:g} % of the "
-        f"positions do not count in the mean, the share of equal tokens may be {100 * ROUTED:g} points lower, and greedy text may "
-        "differ."
+        f"With a mixture of experts the bound of the divergence is never under {LEAST_ROUTED:g}, {100 * ROUTED:g} % of "
+        f"the positions do not count in the mean, the share of equal tokens may be {100 * ROUTED:g} points lower, and "
+        "greedy text may differ."
     )
     return f"{table(head, [*named, row('anything else', OTHERS)])}\n\n{experts}"
 
@@ -74,8 +74,10 @@ def filled(page: str) -> str:
     """Returns the page with every table as the code has it."""
     for name, make in TABLES.items():
         begin, end = f"<!-- {name}: written by make docs -->", "<!-- end -->"
-        pattern = re.compile(f"({re.escape(begin)}\n).*?(\n{re.escape(end)})", re.DOTALL)
-        page, count = pattern.subn(lambda found, text=make(): f"{found[1]}\n{text}\n{found[2]}", page)  # type: ignore[misc]
+        text = f"{begin}\n\n{make()}\n\n{end}"
+        page, count = re.subn(
+            f"{re.escape(begin)}\n.*?\n{re.escape(end)}", lambda _, text=text: text, page, flags=re.DOTALL
+        )
         if count != 1:
             raise ValueError(f"{PAGE.name} has {count} places for {name}")
     return page

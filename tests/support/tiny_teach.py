@@ -1,17 +1,20 @@
 """Tiny models that have learnt one answer by heart, for families whose own form of an answer random weights miss.
 
-llama.cpp reads the channels of gpt-oss, the response marks of Command R7B and the end of DeepSeek's thoughts as the
-models were trained to write them, and can make nothing of noise.
+llama.cpp reads the channels of gpt-oss, the response marks of Command R and the end of DeepSeek's thoughts as models
+are trained to write them, and can make nothing of noise; of noise that is no text it streams less than it answers, and
+some blanks that its own grammar lets random weights put around JSON its parser then refuses.
 """
 
 from pathlib import Path
 from typing import Any
 
 TAUGHT = {
-    "gpt_oss": "<|channel|>final<|message|>It comes on Monday.<|return|>",
-    "command_r7b": "<|START_RESPONSE|>It comes on Monday.<|END_RESPONSE|><|END_OF_TURN_TOKEN|>",
-    "deepseek_v3": "</think>It comes on Monday.<｜end▁of▁sentence｜>",
-    "deepseek_r1": "</think>It comes on Monday.<｜end▁of▁sentence｜>",
+    "command_r": '{"intent": "refund"}<|END_OF_TURN_TOKEN|>',
+    "llama4": '{"intent": "refund"}<|eot|>',
+    "gpt_oss": '<|channel|>final<|message|>{"intent": "refund"}<|return|>',
+    "command_r7b": '<|START_RESPONSE|>{"intent": "refund"}<|END_RESPONSE|><|END_OF_TURN_TOKEN|>',
+    "deepseek_v3": '</think>{"intent": "refund"}<｜end▁of▁sentence｜>',
+    "deepseek_r1": '</think>{"intent": "refund"}<｜end▁of▁sentence｜>',
 }
 """What follows the template's generation prompt, by family."""
 QUESTIONS = ("Where is my money?", "When does it come?", "Hello", "What is this?")

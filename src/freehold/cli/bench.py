@@ -71,7 +71,7 @@ def command(
     both. Nothing of your configuration, keys or ledger is used.
 
     With NAME: asks own/NAME, through the gateway if one runs, at several concurrencies and prompt lengths; the figures
-    are kept, and routing and planning read them.
+    are kept for routing and planning.
     """
     if name is not None:
         from freehold.cli.bench_model import Bounds, bench

@@ -1,7 +1,7 @@
 """`freehold bench NAME`: what an owned model does on this machine, by concurrency and prompt length.
 
 Asked is the gateway that runs from this FREEHOLD_HOME, so that what is measured is what clients get; where none runs,
-the engine is started by itself and asked directly. The result is kept (own/measure.py): routing and planning read it.
+the engine is started by itself and asked directly. The result is kept (own/measure.py) for routing and planning.
 """
 
 import asyncio

@@ -36,7 +36,7 @@ def command(name: str, quantisation: str | None, as_json: bool) -> int:
     if as_json:
         output.emit({"name": version.full_name, "artefacts": [_entry(one, report) for one, report in rows]})
     else:
-        output.table([*FIELDS], [_cells(one, report) for one, report in rows])
+        output.table([*FIELDS], [cells(one, report) for one, report in rows])
         for one, report in rows:
             _explain(one, report)
     return 0 if all(one.verdict == "passed" for one, _ in rows) else 1
@@ -96,7 +96,7 @@ def _entry(one: "Artefact", report: "Report | None") -> dict[str, Any]:
     }
 
 
-def _cells(one: "Artefact", report: "Report | None") -> list[object]:
+def cells(one: "Artefact", report: "Report | None") -> list[object]:
     checks = {check.name: check for check in report.checks} if report is not None else {}
     return [
         one.quantisation,
@@ -120,4 +120,7 @@ def _explain(one: "Artefact", report: "Report | None") -> None:
     if report.more:
         output.say(f"  and {report.more} more; --json prints what was kept")
     if not report.passed:
-        output.hint(f"{one.quantisation} is quarantined; pull it again, or serve another quantisation")
+        output.hint(
+            f"{one.quantisation} is quarantined, and the same bytes would fail again: serve another quantisation, or "
+            "freehold weights rm the version and pull it after an upgrade of freehold"
+        )

@@ -3,22 +3,39 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
+from msgspec import Struct
 
 from freehold.cli import output
+from freehold.errors import FreeholdError
 
 if TYPE_CHECKING:
     from freehold.own.weights.events import Event, Planning
     from freehold.own.weights.reference import Reference
     from freehold.own.weights.store import Version
 
+OFFER_WAIT = 5.0
+"""Seconds a running gateway may take to see what was pulled."""
+WORKERS_LOOK = 0.3
+"""Seconds in which every worker of a gateway has looked (serve/worker.py)."""
 PAUSE = 10.0
 """Seconds between two lines about the same file, where nothing can be drawn."""
 SMALL = 1 << 20
 """Bytes of a file that gets a bar of its own."""
+
+
+class _Model(Struct):
+    id: str
+
+
+class _Offered(Struct):
+    """What GET /v1/models answers."""
+
+    data: list[_Model]
+
 
 _HELP = """Fetch weights, verify them, and serve them as own/NAME.
 
@@ -76,7 +93,26 @@ def command(
     except KeyboardInterrupt:
         output.say("stopped; what has arrived is kept, and the same command goes on from there")
         raise click.Abort from None
-    _show(version, as_json)
+    _show(version, as_json, running=asyncio.run(_offered(version.name)))
+
+
+async def _offered(name: str) -> bool:
+    """Whether a gateway runs from this FREEHOLD_HOME; then waits, a few seconds at most, until it offers the model."""
+    from freehold.cli import client
+
+    gateway = client.running()
+    if gateway is None:
+        return False
+    loop = asyncio.get_running_loop()
+    end = loop.time() + OFFER_WAIT
+    with suppress(FreeholdError):
+        while loop.time() < end:
+            offered = await client.get(gateway, "/v1/models", _Offered)
+            if any(model.id == f"own/{name}" for model in offered.data):
+                await asyncio.sleep(WORKERS_LOOK)  # the other workers look at the store as often
+                break
+            await asyncio.sleep(0.05)
+    return True
 
 
 def _at(text: str, revision: str | None) -> "Reference":
@@ -99,7 +135,7 @@ def _at(text: str, revision: str | None) -> "Reference":
 # What is shown at the end
 
 
-def _show(version: "Version", as_json: bool) -> None:
+def _show(version: "Version", as_json: bool, *, running: bool) -> None:
     if as_json:
         output.emit({"model": f"own/{version.name}", **_as_dict(version)})
         return
@@ -107,7 +143,7 @@ def _show(version: "Version", as_json: bool) -> None:
         ["model", "artefact", output.Column("size", right=True), "made", "verdict"],
         [(f"own/{version.full_name}", one.id, _bytes(one.size), one.made, one.verdict) for one in version.artefacts],
     )
-    output.hint(f'freehold ask -m own/{version.name} "..." asks it, once freehold up runs')
+    output.hint(f'freehold ask -m own/{version.name} "..." asks it' + ("" if running else ", once freehold up runs"))
 
 
 def _show_plan(planning: "Planning", as_json: bool) -> None:

@@ -14,7 +14,10 @@ from freehold.call.providers import Endpoint, load_config, resolve, with_credent
 from freehold.cli.client import Running, configuration, running
 from freehold.config.load import Loaded
 from freehold.decide import Catalog, Deployment
+from freehold.errors import ConfigError
 from freehold.home import run_dir
+from freehold.own.catalog import engine_specs, reasons, unpulled
+from freehold.own.weights.types import shown
 from freehold.serve.catalog import OWN, build_catalog
 from freehold.serve.published import Engine, Engines, Local, Published, Rate, Rates
 
@@ -29,6 +32,8 @@ class View(Struct):
     price_date: str
     """ISO date of the price data, empty where none was read."""
     assumed: list[str]
+    absent: dict[str, str] = {}
+    """Why configured owned models cannot be served, by name, as far as the files of this machine say."""
 
     def health(self, deployment: Deployment) -> str | None:
         """Why a deployment cannot be called right now, None when it can, as far as that shows without calling it."""
@@ -38,8 +43,10 @@ class View(Struct):
                 return "its provider is not configured"
             return f"{endpoint.unavailable} ({endpoint.fix})" if endpoint.unavailable is not None else None
         if self.gateway is None:
-            return None
+            return self.absent.get(deployment.model)
         engine = self.engines.get(deployment.model)
+        if engine is not None and engine.state == "pulling":
+            return engine.error or "its weights are being pulled"
         if engine is not None and engine.state == "failed":
             return "its engine has failed" + (f": {engine.error}" if engine.error else "")
         return None
@@ -68,7 +75,15 @@ def look(config: Path | None = None) -> View:
         if rates:
             catalog = build_catalog(loaded, endpoints, engines, rates, local.models)
         assumed = _assumptions(catalog)
-    return View(loaded, with_credentials(endpoints, os.environ), catalog, engines, gateway, date, assumed)
+    absent = _absent(loaded) if gateway is None else {}
+    return View(loaded, with_credentials(endpoints, os.environ), catalog, engines, gateway, date, assumed, absent)
+
+
+def _absent(loaded: Loaded) -> dict[str, str]:
+    broken: list[ConfigError] = []
+    engine_specs(loaded.config, loaded.path, broken)
+    waiting = {name: f"freehold up pulls it from {shown(text)}" for name, text in unpulled(loaded.config).items()}
+    return waiting | reasons(loaded.config, broken)
 
 
 def _published(folder: Path) -> tuple[dict[str, Rate], str]:

@@ -171,27 +171,39 @@ def rm(names: tuple[str, ...], force: bool, as_json: bool) -> None:
 @_name
 @_json
 def pin(name: str, as_json: bool) -> None:
-    """Keep a version current, and its files as they are.
+    """Keep a version from being replaced or removed.
 
-    No pull replaces it, rm asks for --force, and other files under its name are refused.
+    Its files stay as they are and rm asks for --force. While the pinned version is the current one, no pull and no
+    promotion makes another one current; pinning an old version does not make it current.
     """
-    version = _store().pin(name)
+    store = _store()
+    version = store.pin(name)
+    current = store.current(version.name)
     if as_json:
-        output.emit({"pinned": version.full_name, "digests": {one.id: one.digest for one in version.artefacts}})
-    else:
-        output.say(f"pinned {version.full_name}")
+        digests = {one.id: one.digest for one in version.artefacts}
+        output.emit({"pinned": version.full_name, "current": current == version.version, "digests": digests})
+        return
+    output.say(f"pinned {version.full_name}: it is not replaced or removed")
+    if current != version.version:
+        output.say(f"own/{version.name} is {current} as before")
+        output.hint(f"freehold deploy {version.full_name} serves the pinned one")
 
 
 @command.command()
 @_name
 @_json
 def unpin(name: str, as_json: bool) -> None:
-    """Let a pinned version be replaced again."""
-    version = _store().unpin(name)
+    """Let pinned versions be replaced and removed again.
+
+    NAME stands for all pinned versions of it, NAME@vN for one.
+    """
+    names = _store().unpin(name)
     if as_json:
-        output.emit({"unpinned": version.full_name})
+        output.emit({"unpinned": names})
+    elif names:
+        output.say(f"unpinned {', '.join(names)}")
     else:
-        output.say(f"unpinned {version.full_name}")
+        output.say(f"{name.removeprefix('own/')} was not pinned")
 
 
 @command.command()

@@ -184,12 +184,29 @@ def _show_artefacts(version: "Version") -> None:
         output.Column("size", right=True),
     ]
     output.table(columns, rows)
+    _show_evidence(version)
+
+
+def _show_evidence(version: "Version") -> None:
+    """What the parity check found, as `freehold check` shows it."""
+    import msgspec
+
+    from freehold.cli.check import FIELDS, cells
+    from freehold.own.parity.compare import Report
+
+    rows, other = [], []
     for one in version.artefacts:
-        if one.verdict == "quarantined" and one.evidence:
-            shown = ", ".join(
-                f"{key}: {value}" for key, value in one.evidence.items() if not isinstance(value, dict | list)
-            )
-            output.say(f"{one.id} failed its check: {shown or 'see --json'}")
+        if not one.evidence:
+            continue
+        try:
+            rows.append(cells(one, msgspec.convert(one.evidence, Report)))
+        except msgspec.ValidationError:
+            other.append(one.id)
+    if rows:
+        sys.stdout.write("\n")
+        output.table([*FIELDS], rows)
+    for name in other:
+        output.say(f"{name} was checked by another version of freehold; --json prints what it found")
 
 
 def size(value: int) -> str:

@@ -74,7 +74,7 @@ def _check_entry(owned: Owned, path: KeyPath, problems: Problems) -> None:
         versions.append(((*path, "canary", "version"), owned.canary.version))
     for where, version in versions:
         if version is not None and not _VERSION.fullmatch(version):
-            problems.add(where, "not a version", "such as v3; freehold weights list NAME shows them")
+            problems.add(where, "not a version", "such as v3; freehold weights list --all shows them")
     if owned.shadow is not None and not owned.shadow.to.startswith("own/"):
         problems.add((*path, "shadow", "to"), "copies may only go to an owned model", "own/NAME")
     if (owned.engine == "command") != bool(owned.command):

@@ -12,7 +12,8 @@ vocabulary takes a tenth of a second to step over and this is asked again and ag
 
 import functools
 import importlib.util
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable
 from importlib.resources import files
 from pathlib import Path
 
@@ -26,16 +27,16 @@ from freehold.errors import ConfigError, EngineError
 from freehold.own.engine import EngineSpec, Lora
 from freehold.own.engines.describe import describe
 from freehold.own.gguf import ModelFile, read_header
-from freehold.own.stock import Stocked, ready, stocked
+from freehold.own.stock import Stocked, asked, ready, stocked
 from freehold.own.weights.store import Store, open_store
 from freehold.own.weights.types import shown
 
-__all__ = ["BOX", "Served", "box_file", "engine_specs", "model_file", "served", "unpulled", "words"]
+__all__ = ["BOX", "Served", "box_file", "engine_specs", "model_file", "reasons", "served", "unpulled", "words"]
 
 DEFAULT_CONTEXT = 8192
 """Tokens per request where nothing is configured, or the model's own context if that is shorter."""
 UNKNOWN_CONTEXT = 2048
-LLAMA = ("llamacpp", "llama-server")
+_ENTRY = re.compile(r"own\[(\d+)\]")
 
 
 class Served(Struct, frozen=True):
@@ -83,10 +84,20 @@ def served(specs: Iterable[EngineSpec], store: Store | None = None) -> dict[str,
 
 
 def unpulled(config: Config, store: Store | None = None) -> dict[str, str]:
-    """Returns what entries say should be pulled and is not in the store: references by name."""
-    there = stocked(store or open_store())
-    found = {own_name(owned): owned.pull for owned in config.own if owned.pull is not None}
-    return {name: reference for name, reference in found.items() if reference and name not in there}
+    """Returns what entries say should be pulled and is not in the store, in the quantisation and revision that they
+    name: references by name."""
+    store = store or open_store()
+    wanted = {(name := own_name(owned)): asked(store, name, owned).pull for owned in config.own}
+    return {name: reference for name, reference in wanted.items() if reference is not None}
+
+
+def reasons(config: Config, broken: Iterable[ConfigError]) -> dict[str, str]:
+    """Returns why entries cannot be served, by name, of what `engine_specs` put into `broken`."""
+    found: dict[str, str] = {}
+    for error in broken:
+        if (entry := _ENTRY.match(error.key)) is not None:
+            found.setdefault(own_name(config.own[int(entry[1])]), error.message)
+    return found
 
 
 def words(config: Config) -> dict[str, list[str]]:
@@ -129,12 +140,13 @@ class _Specs:
         self._sources = sources
         self._store = store
         self._stock = stocked(store)
+        self._unpulled = unpulled(config, store)
         self.found: dict[str, EngineSpec] = {}
         if config.box and (file := box_file()) is not None:
             self._add("box", Owned(path=str(file), name=BOX))
         for index, owned in enumerate(config.own):
             self._add(f"own[{index}]", owned)
-        self._add_stock()
+        self._add_stock({own_name(owned) for owned in config.own})
 
     def _add(self, key: str, owned: Owned) -> None:
         name = own_name(owned)
@@ -146,12 +158,12 @@ class _Specs:
                     key=f"{key}.path",
                     hint="give one another name",
                 )
-            if name not in self._stock and owned.pull is not None:
+            if name in self._unpulled:
                 return
             spec = self._spec(key, name, owned)
             self.found[name] = spec
-            for version in self._others(name, owned):
-                self.found.setdefault(version, structs.replace(self._version(key, version, owned), load="demand"))
+            for other in self._others(name, owned):
+                self._add_other(key, other, owned)
             if owned.canary is not None and (tried := f"{name}@{owned.canary.version}") in self.found:
                 self.found[tried] = structs.replace(self.found[tried], load=spec.load)
         except ConfigError as error:
@@ -159,13 +171,33 @@ class _Specs:
                 raise
             self._broken.append(error)
 
-    def _add_stock(self) -> None:
-        """What was pulled and is not configured."""
+    def _add_other(self, key: str, one: Stocked, owned: Owned) -> None:
+        """A version that is not in force: in the quantisation that the model is asked for, where it has that. What is
+        wrong with one that nobody tries stops nothing."""
+        full = one.version.full_name
+        try:
+            try:
+                spec = self._version(key, full, owned)
+            except ConfigError as error:
+                if not isinstance(error.__cause__, EngineError) or error.__cause__.code != "no_such_quantisation":
+                    raise
+                spec = self._version(key, full, structs.replace(owned, pull=None, quantisation=None))
+        except ConfigError as error:
+            if owned.canary is not None and owned.canary.version == one.version.version:
+                raise
+            if self._broken is not None:
+                self._broken.append(ConfigError(f"own/{full}: {error.message}", hint=error.hint))
+            return
+        self.found.setdefault(full, structs.replace(spec, load="demand"))
+
+    def _add_stock(self, configured: Container[str]) -> None:
+        """What was pulled and is not configured. A configured name stands for what its entry says or for nothing; its
+        versions can be asked for all the same."""
         for name, versions in self._stock.items():
             if name in self.found:
                 continue
             for one in versions:
-                full = name if one.current else one.version.full_name
+                full = name if one.current and name not in configured else one.version.full_name
                 try:
                     spec = self._from_stock(full, one, Owned(name=name), load="demand")
                 except EngineError as error:
@@ -174,12 +206,12 @@ class _Specs:
                     continue
                 self.found[full] = spec
 
-    def _others(self, name: str, owned: Owned) -> list[str]:
+    def _others(self, name: str, owned: Owned) -> list[Stocked]:
         """The versions that are not in force, of weights that have versions."""
         if owned.path is not None:
             return []
-        versions = self._stock.get(name, [])
-        return [one.version.full_name for one in versions if not _in_force(one, owned)]
+        force = asked(self._store, name, owned).version
+        return [one for one in self._stock.get(name, []) if not _in_force(one, force)]
 
     def _spec(self, key: str, name: str, owned: Owned) -> EngineSpec:
         if owned.path is not None:
@@ -213,7 +245,7 @@ class _Specs:
     def _version(self, key: str, name: str, owned: Owned) -> EngineSpec:
         """The weights of the store that are in force for `name`, or those of `NAME@vN`."""
         bare, _, number = name.partition("@")
-        wanted = number or owned.version
+        wanted = number or asked(self._store, bare, owned).version
         where = self._where(key)
         versions = self._stock.get(bare)
         if versions is None:
@@ -221,7 +253,7 @@ class _Specs:
                 f"freehold pull {shown(owned.pull)} --name {bare}" if owned.pull else f"freehold pull ... --name {bare}"
             )
             raise ConfigError(f"own/{bare} has not been pulled yet", where=where, key=key, hint=hint)
-        one = next((v for v in versions if (v.version.version == wanted if wanted else v.current)), None)
+        one = next((v for v in versions if _in_force(v, wanted)), None)
         if one is None:
             have = ", ".join(v.version.version for v in versions)
             raise ConfigError(f"own/{bare} has no version {wanted}", where=where, key=f"{key}.version", hint=have)
@@ -231,7 +263,8 @@ class _Specs:
             raise ConfigError(error.message, where=where, key=key, hint=error.hint) from error
 
     def _from_stock(self, name: str, one: Stocked, owned: Owned, *, load: str) -> EngineSpec:
-        found = ready(self._store, one.version, owned.quantisation, owned.engine)
+        wanted = asked(self._store, one.version.name, owned).quantisation
+        found = ready(self._store, one.version, wanted, owned.engine)
         longest = found.context
         context = owned.context or min(DEFAULT_CONTEXT, longest or UNKNOWN_CONTEXT)
         return EngineSpec(
@@ -290,8 +323,8 @@ class _Specs:
         return self._file
 
 
-def _in_force(one: Stocked, owned: Owned) -> bool:
-    return one.version.version == owned.version if owned.version else one.current
+def _in_force(one: Stocked, version: str | None) -> bool:
+    return one.version.version == version if version else one.current
 
 
 def _engine_of_folders(folder: Path) -> str:

@@ -14,6 +14,7 @@ READY      it has answered
 DRAINING   no new requests; those running may end
 SLEEPING   the process lives, its memory is given back; waking is faster than loading
 FAILED     it ended or never came up; `error` says why and whether it will be tried again
+PULLING    no engine yet: its weights are on their way, `error` says from where
 
 `TRANSITIONS` is this picture as a table.
 
@@ -56,6 +57,7 @@ class State(StrEnum):
     SLEEPING = "sleeping"
     STOPPED = "stopped"
     FAILED = "failed"
+    PULLING = "pulling"
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
@@ -67,6 +69,7 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.DRAINING: frozenset({State.STOPPED}),
     State.FAILED: frozenset({State.STARTING, State.STOPPED}),
     State.STOPPED: frozenset({State.STARTING}),
+    State.PULLING: frozenset(),
 }
 
 

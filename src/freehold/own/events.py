@@ -2,17 +2,27 @@
 
 from msgspec import Struct
 
-from freehold.own.engine import EngineSpec
+from freehold.own.engine import EngineSpec, Published, State
 from freehold.own.link import Report
 from freehold.own.lives import Answering, Ended, Prepared, Run, Spawned, Warm
 from freehold.own.slots import Slot
 
 
+class Absent(Struct, frozen=True):
+    """Why a name that should be served cannot be; `pulling`: its weights are on their way."""
+
+    why: str
+    pulling: bool = False
+
+    def published(self) -> Published:
+        return Published(State.PULLING if self.pulling else State.FAILED, error=self.why, lasting=not self.pulling)
+
+
 class Wanted(Struct):
-    """`absent`: names that should be served and cannot be yet, with the reason."""
+    """`absent`: names that should be served and cannot be yet."""
 
     specs: tuple[EngineSpec, ...]
-    absent: dict[str, str] = {}
+    absent: dict[str, Absent] = {}
 
 
 class Heard(Struct):

@@ -1,8 +1,8 @@
 """What an owned model does on this machine: tokens a second, time to the first token, pauses between tokens, memory.
 
 A measurement is a grid of cells, each some requests of one prompt length at one concurrency. Results are lines of JSON
-in FREEHOLD_HOME/measures/NAME.jsonl, newest last, with what they were measured on; `latest` is what routing and
-planning read. measuring.py sends the requests.
+in FREEHOLD_HOME/measures/NAME.jsonl, newest last, with what they were measured on; `latest` is kept for routing
+and planning. measuring.py sends the requests.
 """
 
 import os

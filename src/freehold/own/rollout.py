@@ -222,40 +222,7 @@ def _log_term(count: int, of: int, share: float) -> float:
     return ways + count * math.log(share) + (of - count) * math.log1p(-share)
 
 
-# swaps and copies
-
-
-class Swap(Struct, frozen=True):
-    """`beside`: the new one is READY before the old one drains, so nobody waits. `after`: there is no room for both;
-    requests wait in the queue while the old one ends and the new one loads."""
-
-    order: Literal["beside", "after"]
-    why: str
-
-
-def swap(need: Mapping[str, int], held: Mapping[str, int], free: Mapping[str, int]) -> Swap:
-    """Returns how a version replaces another. All in bytes by pool: "ram", "gpu0", ...; a pool that is not in `free` is
-    unknown and not a limit.
-
-    `need` is what the new one takes, `held` what the old one gives back, `free` what is left beside it. Raises
-    EngineError (code out_of_memory) when it does not fit even alone: then the old one stays.
-    """
-    short = ""
-    for pool, bytes_needed in need.items():
-        left = free.get(pool)
-        if left is None:
-            continue
-        if bytes_needed > left + held.get(pool, 0):
-            raise EngineError(
-                f"the new version needs {_mib(bytes_needed)} of {pool}, {_mib(left + held.get(pool, 0))} would be free "
-                "without the present one",
-                code="out_of_memory",
-                hint="choose a smaller quantisation or context, or unload another model",
-                retry="no",
-            )
-        if bytes_needed > left:
-            short = f"{_mib(bytes_needed)} of {pool} needed, {_mib(left)} free beside the present version"
-    return Swap("after", short) if short else Swap("beside", "both fit")
+# copies
 
 
 def check_shadow(name: str) -> None:
@@ -270,7 +237,3 @@ def check_shadow(name: str) -> None:
             code="sink_not_cleared",
             hint="shadow an owned model, own/NAME",
         )
-
-
-def _mib(value: int) -> str:
-    return f"{value / (1 << 20):.0f} MiB"

@@ -26,7 +26,7 @@ import msgspec
 from freehold.home import write_private
 from freehold.own.budget import Budget
 from freehold.own.engine import Adapter, EngineSpec, Published
-from freehold.own.events import Event, Heard, Stop, Tick, Wanted, Wedged
+from freehold.own.events import Absent, Event, Heard, Stop, Tick, Wanted, Wedged
 from freehold.own.link import Server, Table, claim
 from freehold.own.slots import Policy
 from freehold.own.tally import Tally
@@ -76,10 +76,10 @@ class Steward:
         self._ticks: dict[str, asyncio.TimerHandle] = {}
         self.apply(specs)
 
-    def apply(self, specs: Iterable[EngineSpec], absent: Mapping[str, str] | None = None) -> None:
+    def apply(self, specs: Iterable[EngineSpec], absent: Mapping[str, Absent] | None = None) -> None:
         """From now on these are wanted: new ones start, others drain, unchanged ones go on, failed ones try again.
 
-        `absent`: names that should be served and cannot be yet, such as weights on their way, with the reason.
+        `absent`: names that should be served and cannot be yet, such as weights on their way.
         """
         self._tell(Wanted(tuple(specs), dict(absent or {})))
 

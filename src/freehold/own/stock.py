@@ -10,7 +10,10 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from freehold.errors import EngineError
+from freehold.config.schema import Owned
+from freehold.errors import ConfigError, EngineError
+from freehold.own.weights.origin import FORMATS, pulled, quantisation_of
+from freehold.own.weights.reference import QUANTISATIONS, Reference, parse, quantisation_name
 from freehold.own.weights.store import Store, Version
 
 
@@ -51,6 +54,55 @@ def _stocked(root: Path, _stamp: tuple[int, int]) -> dict[str, list[Stocked]]:
             continue
         found[name] = [Stocked(version, version.version == current) for version in versions]
     return found
+
+
+class Asked(Struct, frozen=True):
+    """What an entry wants of the store: `version` None is the current one. `pull` is the reference that has to be
+    pulled first, None where nothing has to be."""
+
+    version: str | None
+    quantisation: str | None
+    pull: str | None = None
+
+
+def asked(store: Store, name: str, owned: Owned) -> Asked:
+    """Returns what an entry says by `pull`, `quantisation` and `version`; a quantisation of its own, and a version,
+    win over those of the reference. What its reference names and the store lacks is to be pulled, whatever else there
+    is of that name. Cheap: nothing is read again before a record changes."""
+    if owned.pull is None:
+        return Asked(owned.version, owned.quantisation)
+    return _asked(store.root, store.changed(), name, owned.pull, owned.quantisation, owned.version)
+
+
+@functools.lru_cache(maxsize=1000)
+def _asked(
+    root: Path, _stamp: tuple[int, int], name: str, text: str, quantisation: str | None, version: str | None
+) -> Asked:
+    store = Store(root)
+    there = name in stocked(store)
+    try:
+        reference, text = _with_quantisation(parse(text), text, quantisation)
+        quantisation = quantisation or quantisation_of(reference)
+        if not there or version is not None:
+            return Asked(version, quantisation, None if there else text)
+        found = pulled(reference, store, name=name)
+    except ConfigError:  # a folder that is gone, or no reference: the pull says so
+        return Asked(version, quantisation, None if there else text)
+    except EngineError:
+        return Asked(version, quantisation)
+    if found is None:
+        return Asked(None, quantisation, text)
+    return Asked(None if found.version == store.current(name) else found.version, quantisation)
+
+
+def _with_quantisation(reference: Reference, text: str, wanted: str | None) -> tuple[Reference, str]:
+    """Asks a hub for the quantisation that the entry names beside its reference."""
+    known = quantisation_name(wanted) if wanted else ""
+    if reference.kind != "hub" or known not in QUANTISATIONS or (reference.quantisation or "").lower() in FORMATS:
+        return reference, text
+    revision = f"@{reference.revision}" if reference.revision else ""
+    text = f"{reference.repo}{revision}:{known}"
+    return parse(text), text
 
 
 def ready(store: Store, version: Version, quantisation: str | None, engine: str | None) -> Ready:

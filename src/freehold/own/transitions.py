@@ -22,7 +22,7 @@ from msgspec import structs
 from freehold.own.asides import adapt, kill_soon, look_at, lora_changes, put_to_sleep, waken
 from freehold.own.budget import Budget
 from freehold.own.engine import Adapter, EngineSpec, Published, State
-from freehold.own.events import Adapted, Event, Heard, Planned, Slept, Stop, Wanted, Wedged
+from freehold.own.events import Absent, Adapted, Event, Heard, Planned, Slept, Stop, Wanted, Wedged
 from freehold.own.link import Report
 from freehold.own.lives import (
     Answering,
@@ -69,7 +69,7 @@ class Transitions:
         self._tell, self._begin, self._tick = tell, begin, tick
         self._slots: dict[str, Slot] = {}
         self._stopping = False
-        self._absent: dict[str, str] = {}
+        self._absent: dict[str, Absent] = {}
         self.contended = False
         """Some model waits for room."""
 
@@ -86,7 +86,7 @@ class Transitions:
         return self._stopping and not self.runs
 
     def published(self) -> dict[str, Published]:
-        absent = {name: Published(State.FAILED, error=why, lasting=True) for name, why in self._absent.items()}
+        absent = {name: one.published() for name, one in self._absent.items()}
         return absent | {name: slot.published(self._stopping) for name, slot in self._slots.items()}
 
     def announced(self, sequence: int) -> None:

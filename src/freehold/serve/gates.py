@@ -9,6 +9,7 @@ deployment of its plan:
     engine_queue_full   so many wait already
     engine_loading      the time is over (engine_busy: all that time the engine had as much to do as it can)
     engine_failed       loading cannot succeed, and why
+    weights_pulling     there is nothing to load yet
 
 A gate is also closed to more requests than the engine can use (`slots`), so that they wait here, where turns are fair.
 """
@@ -41,6 +42,8 @@ NOWHERE = Address(Pool(Origin.parse("http://127.0.0.1:9"), connect_timeout=1.0, 
 """Where an engine is that is not loaded: nothing is ever sent there, but a request can be made ready to be checked."""
 SOON = 1.0
 """Seconds that the steward may take to say something before its silence is taken for an answer."""
+PULLING = 10.0
+"""Seconds after which a client is asked to come again while weights are being pulled: nobody knows how long it takes."""
 UNKNOWN_LOAD = 5.0
 """Seconds after which a client is asked to come again where nobody knows how long loading takes."""
 
@@ -225,6 +228,8 @@ class Gate:
         if entry is None:
             known = self.engines.sequence and time.monotonic() - self._born > SOON
             return "no engine is known for it; freehold doctor checks engines" if known else None
+        if entry.state == "pulling":
+            return entry.error or "its weights are being pulled"
         if entry.state != "failed":
             return None
         if entry.lasting or (entry.retry_at is not None and entry.retry_at - time.time() > self.engines.patience):
@@ -341,6 +346,13 @@ class Gate:
         self.engines.report_soon()
 
     def _failed(self, trouble: str) -> EngineError:
+        if self.entry is not None and self.entry.state == "pulling":
+            return EngineError(
+                f"own/{self.name} cannot answer yet: {trouble}",
+                code="weights_pulling",
+                hint="try again later; freehold models says how it stands",
+                retry_after=PULLING,
+            )
         return EngineError(f"own/{self.name} cannot answer: {trouble}", code="engine_failed")
 
     def _expected(self) -> float:

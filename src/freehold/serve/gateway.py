@@ -39,7 +39,7 @@ from freehold.serve.catalog import OWN, build_catalog, owned_specs
 from freehold.serve.engines import EngineTable
 from freehold.serve.exchange import Exchange
 from freehold.serve.flights import Flights
-from freehold.serve.gates import LLAMA, NOWHERE, Gate
+from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate
 from freehold.serve.kept import KeptResponses
 from freehold.serve.published import Engine, Local, Published, Rates, stamp
 from freehold.serve.rollout import Rollouts
@@ -253,8 +253,14 @@ class Gateway:
 
     def soonest(self, names: Iterable[str]) -> float:
         """Seconds until the first of these deployments may be tried again, at least one."""
+        names = list(names)
         waits = [breaker.blocks(self.now()) for name in names if (breaker := self.shared.breakers.get(name))]
+        waits += [PULLING for name in names if self._pulling(name)]
         return max(1.0, min((wait for wait in waits if wait), default=1.0))
+
+    def _pulling(self, name: str) -> bool:
+        deployment = self.catalog.deployments.get(name)
+        return deployment is not None and deployment.provider == OWN and self.gate(deployment).state == "pulling"
 
     def can_count(self, deployment: Deployment) -> bool:
         return deployment.dialect in COUNTERS and self.target(deployment).counter is not None

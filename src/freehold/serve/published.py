@@ -99,7 +99,7 @@ class Engine(Struct):
     @property
     def settled(self) -> bool:
         """Whether nothing is being done about it: it runs, or waits to be asked for, or cannot run."""
-        return self.state in ("ready", "failed", "sleeping") or (
+        return self.state in ("ready", "failed", "sleeping", "pulling") or (
             self.state == "absent" and (self.load == "demand" or self.error is not None)
         )
 

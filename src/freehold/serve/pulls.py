@@ -12,11 +12,14 @@ import sys
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from freehold.own.events import Absent
 from freehold.own.weights.types import shown
 
 FIRST, LONGEST = 5.0, 600.0
 """Seconds between tries."""
-LAST_WORDS = 2000
+LAST_WORDS = 8000
+ERROR, HINT = "error:", "hint:"
+"""How `freehold pull` begins its lines (cli/output.py)."""
 
 
 class Pulls:
@@ -31,14 +34,18 @@ class Pulls:
         self._work: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
 
-    def begin(self, wanted: Mapping[str, str], words: Mapping[str, list[str]] = MappingProxyType({})) -> dict[str, str]:
+    def begin(
+        self, wanted: Mapping[str, str], words: Mapping[str, list[str]] = MappingProxyType({})
+    ) -> dict[str, Absent]:
         """Pulls these references, by name; `words` are further options of `freehold pull`, by name. Returns how each
         stands, for whoever asks for the model meanwhile."""
         self._wanted, self._words = dict(wanted), dict(words)
         if wanted and (self._work is None or self._work.done()):
             self._work = asyncio.get_running_loop().create_task(self._pull_all())
         return {
-            name: self._failed.get(name) or f"its weights are being pulled from {shown(reference)}"
+            name: Absent(self._failed[name])
+            if name in self._failed
+            else Absent(f"its weights are being pulled from {shown(reference)}", pulling=True)
             for name, reference in wanted.items()
         }
 
@@ -60,11 +67,14 @@ class Pulls:
             for name, reference in list(self._wanted.items()):
                 failure = await self._pull(name, reference)
                 self._wanted.pop(name, None)
-                if failure is not None:
-                    self._failed[name] = f"its weights could not be pulled: {failure}"
-                    self._say(f"freehold pull {shown(reference)}: {failure}")
-                else:
+                if failure is None:
                     self._failed.pop(name, None)
+                    self._changed()
+                    if self._wanted.get(name) != reference:
+                        continue
+                    failure = f"the store has no {shown(reference)} after it was pulled; freehold weights show {name}"
+                self._failed[name] = f"its weights could not be pulled: {failure}"
+                self._say(f"freehold pull {shown(reference)}: {failure}")
                 self._changed()
             if self._failed:
                 with contextlib.suppress(TimeoutError):
@@ -88,5 +98,14 @@ class Pulls:
             raise
         if process.returncode == 0:
             return None
-        lines = words[-LAST_WORDS:].decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"exit status {process.returncode}"
+        return _reason(words) or f"exit status {process.returncode}"
+
+
+def _reason(words: bytes) -> str:
+    """Returns what the child said last: its `error:` line and the hint below it, else its last line."""
+    lines = words[-LAST_WORDS:].decode(errors="replace").strip().splitlines()
+    told = next((place for place in reversed(range(len(lines))) if lines[place].startswith(ERROR)), None)
+    if told is None:
+        return lines[-1].strip() if lines else ""
+    hints = [line.removeprefix(HINT).strip() for line in lines[told + 1 :] if line.startswith(HINT)]
+    return "; ".join([lines[told].removeprefix(ERROR).strip(), *hints[:1]])

@@ -25,8 +25,10 @@ from freehold.config.sizes import parse_size
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import database, home, journal_dir, log_dir, run_dir, write_private
 from freehold.own.budget import Budget
-from freehold.own.catalog import engine_specs, unpulled, words
+from freehold.own.catalog import engine_specs, reasons, unpulled, words
+from freehold.own.events import Absent
 from freehold.own.steward import Steward
+from freehold.own.stock import asked
 from freehold.own.weights.store import Store as WeightStore
 from freehold.own.weights.store import open_store
 from freehold.record.ingest import Ingest
@@ -147,18 +149,22 @@ class _Engines:
                 self._told.add(str(error))
                 _say(str(error))
         config = self._loaded.config
-        self._steward.apply(specs, self._pulls.begin(unpulled(config, self._store), words(config)))
+        absent = {name: Absent(why) for name, why in reasons(config, broken).items()}
+        self._steward.apply(specs, absent | self._pulls.begin(unpulled(config, self._store), words(config)))
         self._referee.configure(_canaries(self._loaded.config, self._store))
 
 
 def _canaries(config: Config, store: WeightStore) -> list[Wanted]:
     """The canaries of models whose weights are there."""
-    there = set(store.names())
-    return [
-        Wanted(name, owned.canary, owned.version or store.current(name), pinned=owned.version is not None)
-        for owned in config.own
-        if owned.canary is not None and (name := own_name(owned)) in there
-    ]
+    there, found = set(store.names()), []
+    for owned in config.own:
+        name = own_name(owned)
+        if owned.canary is not None and name in there:
+            wanted = asked(store, name, owned)
+            if wanted.pull is None:
+                pinned = wanted.version is not None
+                found.append(Wanted(name, owned.canary, wanted.version or store.current(name), pinned=pinned))
+    return found
 
 
 def _limits(config: Config) -> tuple[int | None, int | None]:

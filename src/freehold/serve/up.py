@@ -29,7 +29,6 @@ from freehold.serve.processes import Snapshotted
 
 BACKLOG = 2048
 MAX_PAUSE = 10.0
-ENGINE_WAIT = 120.0
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 

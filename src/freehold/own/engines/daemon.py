@@ -3,7 +3,6 @@
 import os
 from urllib.parse import urlsplit
 
-from freehold.errors import EngineError
 from freehold.own.engine import EngineSpec, Format, LaunchPlan, Probe
 from freehold.own.engines.server import Server
 from freehold.own.gguf import ModelFile
@@ -62,9 +61,6 @@ class Daemon(Server):
     def key(self, spec: EngineSpec, variable: str) -> str:
         """Returns the key of the daemon: what `env` of the model says, or our own environment."""
         return dict(spec.env).get(variable) or os.environ.get(variable, "")
-
-    def missing_model(self, spec: EngineSpec) -> EngineError:
-        return self.refuse("needs the model's name", "model: NAME, as the server lists it")
 
 
 def embeds(name: str, model: ModelFile) -> bool:

@@ -60,15 +60,6 @@ async def check(store: Store, version: Version, artefact: Artefact, originals: O
     return await compared(originals[root.id], path, asked, artefact.quantisation)
 
 
-async def check_files(folder: Path, path: Path, quantisation: str) -> Report:
-    """Compares the GGUF file `path` with the repository in `folder` that it was made from; for files outside of the
-    store. Raises as `judge` does."""
-    header = read_header(path)
-    asked = asked_of(header)
-    answers = await reference.ask(folder, asked, parameters=header.parameters)
-    return await compared(answers, path, asked, quantisation)
-
-
 def root_of(version: Version, artefact: Artefact) -> Artefact:
     """Returns the original of an artefact, see the top of the file. Raises EngineError when there is none."""
     above = list(_ancestors(version, artefact))

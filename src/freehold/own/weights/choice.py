@@ -5,6 +5,7 @@ or merged by us and not passed: no. Quarantined: never. Of several that may, the
 """
 
 from freehold.errors import EngineError
+from freehold.own.weights.choose import is_named, label_of
 from freehold.own.weights.types import Artefact, Format, Version
 
 
@@ -23,7 +24,10 @@ def choose(version: Version, quantisation: str | None = None, format: Format | N
     Raises EngineError: no_such_quantisation where there is none of that kind, unverified or quarantined where there is
     one that may not serve.
     """
-    wanted = [one for one in version.artefacts if not one.projector and _fits(one, quantisation, format)]
+    wanted = [one for one in version.artefacts if not one.projector and format in (None, one.format)]
+    if quantisation is not None:
+        fitting = [one for one in wanted if fits(one, quantisation)]
+        wanted = [one for one in fitting if one.quantisation.lower() == quantisation.lower()] or fitting
     able = [one for one in wanted if refusal(one) is None]
     if able:
         return max(able, key=lambda one: (one.format == "gguf", version.artefacts.index(one)))
@@ -39,10 +43,15 @@ def choose(version: Version, quantisation: str | None = None, format: Format | N
     )
 
 
-def _fits(artefact: Artefact, quantisation: str | None, format: Format | None) -> bool:
-    if format is not None and artefact.format != format:
-        return False
-    return quantisation is None or quantisation.lower() in (artefact.quantisation.lower(), artefact.id.lower())
+def fits(artefact: Artefact, asked: str) -> bool:
+    """Whether an artefact is what a person asked for: by quantisation, by its id, or by the name of a file. Some
+    publishers write UD- before a quantisation, which nobody needs to write."""
+    if asked.lower() in (artefact.quantisation.lower(), artefact.id.lower()):
+        return True
+    if any(is_named(file, asked) for file in artefact.files if file.endswith(".gguf")):
+        return True
+    label = label_of(asked) or asked.upper()
+    return label.removeprefix("UD-") == artefact.quantisation.upper().removeprefix("UD-")
 
 
 def _refuse(version: Version, artefact: Artefact) -> Artefact:

@@ -181,7 +181,7 @@ def _variant(name: str, variants: list[_Variant], asked: str, *, instead: bool) 
         label = label_of(asked) or asked.upper()
         fitting = [one for one in variants if one.label.removeprefix("UD-") == label.removeprefix("UD-")]
         fitting = [one for one in fitting if one.label == label] or fitting
-        named = [one for one in variants if any(_names(file.name, asked) for file in one.files)]
+        named = [one for one in variants if any(is_named(file.name, asked) for file in one.files)]
         fitting = named or fitting
         if not fitting and instead:
             return None
@@ -207,7 +207,8 @@ def _variant(name: str, variants: list[_Variant], asked: str, *, instead: bool) 
     return fitting[0]
 
 
-def _names(name: str, asked: str) -> bool:
+def is_named(name: str, asked: str) -> bool:
+    """Whether `asked` means the file `name`: its path, its name, or either without .gguf."""
     return asked in (
         name,
         name.removesuffix(".gguf"),

@@ -19,18 +19,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from freehold.errors import ConfigError, EngineError
+from freehold.errors import EngineError
 from freehold.own.weights import describe, download, hub, inspect, pickled, prepare, refusals, remote, sources
 from freehold.own.weights.apart import apart
 from freehold.own.weights.events import Note, Planning, Step, Tell, silent
+from freehold.own.weights.origin import note, pulled
 from freehold.own.weights.plan import Plan, Planned, estimate, refuse_full_disk
 from freehold.own.weights.reference import Reference, parse
 from freehold.own.weights.remote import Patience
 from freehold.own.weights.store import Artefact, FileRef, Hold, Store, Version, artefact_id
-from freehold.own.weights.types import check_name, shown
+from freehold.own.weights.types import check_name
 
 if TYPE_CHECKING:
     import httpx2
+
+__all__ = ["look", "pull", "pulled"]
 
 
 async def pull(
@@ -61,7 +64,7 @@ async def pull(
         there = await apart(_there, store, name, plan)
         if there is not None:
             tell(Note(f"own/{name} is {there.full_name} already, from the same {_of(plan)}"))
-            return there
+            return await apart(note, store, there, wanted)
         await _afford(plan, store, tell)
         hold = await apart(store.hold, f"pull {wanted.text}", undo=Hold.close)
         refs: dict[str, FileRef] = {}
@@ -75,45 +78,11 @@ async def pull(
             hold.close()
             if refs and plan.pickles:
                 await apart(pickled.drop, plan, refs, store)
+    version = await apart(note, store, version, wanted)
     if check:
         version = await prepare.check(store, version, tell)
     _tell_current(store, version, tell)
     return version
-
-
-def pulled(reference: str | Reference, store: Store, *, name: str | None = None) -> Version | None:
-    """Returns what an earlier pull of `reference` brought, asking nobody; None where there is nothing of the kind.
-
-    A branch or tag, or none, means whatever it stood for then. For whoever only wants weights to be there.
-    """
-    wanted = parse(reference) if isinstance(reference, str) else reference
-    name = check_name(name or wanted.name)
-    if name not in store.names():
-        return None
-    current = store.find(name)
-    for version in [current, *reversed(store.versions(name))]:
-        if _came_from(version, wanted):
-            return version
-    return None
-
-
-def _came_from(version: Version, wanted: Reference) -> bool:
-    try:
-        source = parse(version.source.reference)
-    except ConfigError:  # a folder that is gone
-        return version.source.kind == "folder" and version.source.reference == str(wanted.path)
-    if (source.kind, source.repo, source.tag, source.url, source.path) != (
-        wanted.kind, wanted.repo, wanted.tag, wanted.url and shown(wanted.url), wanted.path,
-    ):  # fmt: skip
-        return False
-    if wanted.revision is not None and wanted.revision not in (source.revision, version.source.revision):
-        return False
-    kinds = {one.quantisation.lower() for one in version.artefacts} | {one.format for one in version.artefacts}
-    return (
-        wanted.quantisation is None
-        or wanted.quantisation.lower() in kinds
-        or any(wanted.quantisation in one.files for one in version.artefacts)
-    )
 
 
 async def look(

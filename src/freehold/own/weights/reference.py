@@ -16,11 +16,11 @@ from urllib.parse import SplitResult, quote, unquote, urlsplit
 from msgspec import Struct
 
 from freehold.errors import ConfigError
+from freehold.own.weights.choose import PICKLES
 from freehold.own.weights.types import shown
 
 HUBS = ("huggingface.co", "www.huggingface.co", "hf.co")
 SUFFIXES = (".gguf", ".safetensors")
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 QUANTISATIONS = (
     "F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q5_1", "Q5_0", "Q4_K_M", "Q4_K_S", "Q4_1", "Q4_0",

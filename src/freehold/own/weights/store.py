@@ -271,8 +271,8 @@ class Store:
             self.records.write_state(name, structs.replace(state, current=version))
 
     def pin(self, text: str) -> Version:
-        """Pins `NAME[@vN]` to the content it has now: no pull replaces it as the current version, and it is not removed
-        without force."""
+        """Pins `NAME[@vN]` to the content it has now: it is not removed without force, and while it is the current
+        version nothing takes its place."""
         with locked(self.places):
             version = self.find(text)
             state = self.records.state(version.name)
@@ -281,13 +281,15 @@ class Store:
             self.records.write_state(version.name, structs.replace(state, pins=pins))
         return version
 
-    def unpin(self, text: str) -> Version:
+    def unpin(self, text: str) -> list[str]:
+        """Unpins `NAME@vN`, or all versions of `NAME`. Returns the full names of what was pinned until now."""
+        name, only = split_name(text)
         with locked(self.places):
-            version = self.find(text)
-            state = self.records.state(version.name)
-            pins = {number: digests for number, digests in state.pins.items() if number != version.version}
-            self.records.write_state(version.name, structs.replace(state, pins=pins))
-        return version
+            self.find(text)
+            state = self.records.state(name)
+            pins = {number: digests for number, digests in state.pins.items() if only not in (None, number)}
+            self.records.write_state(name, structs.replace(state, pins=pins))
+        return [f"{name}@{number}" for number in state.pins if number not in pins]
 
     def pins(self, name: str) -> dict[str, dict[str, str]]:
         """Returns pinned versions, each with its artefacts' digests."""

@@ -99,6 +99,8 @@ class Version(Struct, frozen=True, omit_defaults=True):
     context: int | None = None
     template: bool = False
     remote_code: bool = False
+    also: tuple[str, ...] = ()
+    """Other references that were found to mean this version, such as another branch or tag at the same commit."""
 
     @property
     def full_name(self) -> str:
