@@ -81,6 +81,8 @@ def test_what_fails_is_named_with_the_place(shelf: Shelf, run: Callable[..., Any
     assert "quarantined" in done.stdout
     assert "'The weather' at 12: expected 'token 3', got 'token 4, 1.2 nats away'" in done.stderr
     assert "hint: Q8_0 is quarantined" in done.stderr
+    assert "pull it again" not in done.stderr, "the same bytes fail again"
+    assert "freehold weights rm" in done.stderr
 
 
 def test_one_quantisation_alone(shelf: Shelf, run: Callable[..., Any]) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from made_weights import artefact, gguf_bytes
 
 from freehold.cli import main
+from freehold.own.weights.store import Source, open_store
 
 StubGateway = Any
 CONFIG = """
@@ -131,3 +133,15 @@ def test_a_cloud_without_credentials_says_what_to_set(tmp_path: Path, monkeypatc
     assert told["why"] == "no AWS credentials were found"
     monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", "bedrock-key-0123456789")
     assert listed()["bedrock/eu.amazon.nova-micro-v1:0"]["state"] == "ready"
+
+
+def test_why_an_owned_model_cannot_be_served(home: Path) -> None:
+    store = open_store()
+    with store.hold("test") as hold:
+        made = artefact(store, hold, {"x.gguf": gguf_bytes()}, made="quantised", verdict="quarantined")
+        store.add("bad", source=Source("hub", "acme/bad"), artefacts=(made,))
+    own = f"own: [{{pull: 'acme/bad:{made.quantisation}'}}, {{pull: acme/far}}]"
+    Path("freehold.yaml").write_text(f"{CONFIG}{own}\n")
+    names = listed()
+    assert "may not serve: it failed the parity check" in names["own/bad"]["state"]
+    assert names["own/far"]["state"] == "freehold up pulls it from acme/far"

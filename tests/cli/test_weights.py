@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from made_weights import add, artefact, checkpoint, gguf_bytes
+from msgspec import to_builtins
 
 from freehold.cli import main
+from freehold.own.parity.compare import Check, Figures, Report
+from freehold.own.parity.limits import limits
 from freehold.own.weights.store import Source, Store, open_store
 
 
@@ -108,10 +111,18 @@ def test_show_tells_why_something_may_not_serve(store: Store) -> None:
         made = artefact(store, hold, {"x.gguf": gguf_bytes()}, made="quantised", verdict="unverified")
         store.add("tiny", source=Source("made", "tiny"), artefacts=(made,))
     assert "has not passed the parity check" in weights("show", "tiny").stdout
-    store.judge("tiny", "v1", made.id, "quarantined", {"top1": 0.1})
+    found = Report(
+        passed=False, quantisation="Q8_0", original="transformers", artefact="llama.cpp",
+        checks=[Check("top-1", False, "61.0 %, at least 95 %")],
+        figures=Figures(10, 0.002, 0.01, 1.0, 1.0), limits=limits("Q8_0"), findings=[],
+    )  # fmt: skip
+    store.judge("tiny", "v1", made.id, "quarantined", to_builtins(found))
     result = weights("show", "tiny")
     assert "it failed the parity check" in result.stdout
-    assert "top1: 0.1" in result.stderr
+    assert "61.0 %, at least 95 %" in result.stdout
+    assert "'" not in result.stdout, "a table, not a dictionary"
+    store.judge("tiny", "v1", made.id, "quarantined", {"top1": 0.1})
+    assert "--json prints what it found" in weights("show", "tiny").stderr
     assert "may not serve" in weights("list").stdout
 
 
@@ -171,7 +182,7 @@ def test_pins(store: Store) -> None:
     told = error(weights("rm", "tiny", "--json"))
     assert told["code"] == "pinned"
     assert "--force" in told["hint"]
-    assert answer("unpin", "tiny") == {"unpinned": "tiny@v1"}
+    assert answer("unpin", "tiny") == {"unpinned": ["tiny@v1"]}
     assert weights("rm", "tiny").exit_code == 0
 
 
@@ -227,6 +238,29 @@ def test_a_pinned_version_stays_current_after_an_import(store: Store) -> None:
     result = weights("import", "tiny-v1.tar", "--name", "mine")
     assert result.exit_code == 0
     assert "mine@v1 is pinned and stays the current version" in result.stderr
+
+
+def test_an_old_version_is_pinned_without_becoming_current(store: Store) -> None:
+    add(store)
+    add(store, files={"tiny.gguf": gguf_bytes(kind=8)}, quantisation="Q8_0", source=Source("url", "https://a.test/x"))
+    result = weights("pin", "tiny@v1")
+    assert "pinned tiny@v1" in result.stderr
+    assert "own/tiny is v2 as before" in result.stderr
+    assert "freehold deploy tiny@v1" in result.stderr
+    assert store.current("tiny") == "v2"
+    assert "--force" in error(weights("rm", "tiny@v1", "--json"))["hint"]
+    add(store, files={"tiny.gguf": gguf_bytes(seed=9)}, source=Source("url", "https://a.test/y"))
+    assert store.current("tiny") == "v3", "the current version is not pinned, so a pull replaces it"
+
+
+def test_unpin_names_what_was_unpinned_and_nothing_else(store: Store) -> None:
+    add(store)
+    add(store, files={"tiny.gguf": gguf_bytes(kind=8)}, quantisation="Q8_0", source=Source("url", "https://a.test/x"))
+    assert answer("pin", "tiny@v1")["current"] is False
+    assert answer("unpin", "tiny@v2") == {"unpinned": []}
+    assert answer("unpin", "tiny") == {"unpinned": ["tiny@v1"]}
+    assert store.pins("tiny") == {}
+    assert "tiny was not pinned" in weights("unpin", "tiny").stderr
 
 
 def test_names_are_completed(store: Store) -> None:

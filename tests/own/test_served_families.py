@@ -37,6 +37,9 @@ on loopback through `freehold pull` (download, hashes, conversion to GGUF, parit
 running gateway, where the official `openai` client gets text, a stream, an answer held to a JSON schema and a forced
 tool call. Top-1: how often the converted model's likeliest token is the original's. KL: mean divergence, in nats.
 
+Command R: llama.cpp b11549 takes the end of a turn for text, so it refuses answers held to JSON (Command R7B and Command
+A are not concerned).
+
 Published weights of these families have the same tensors and settings; none could be downloaded where this was run.
 
 | family | architecture | GGUF | parameters | top-1 | KL | chat | stream | JSON schema | tool call |
@@ -48,6 +51,9 @@ INTENT = {
     "required": ["intent"],
     "additionalProperties": False,
 }
+UNREAD = {"command_r"}
+"""Families whose JSON llama.cpp refuses to read: of Command R's template it works out that the end of a turn is text,
+which it then finds behind the JSON. Command R7B and Command A have another template."""
 ASKED: list[Any] = [{"role": "user", "content": "Where is my money?"}]
 
 
@@ -103,6 +109,27 @@ def again(ask: Callable[[int], ChatCompletion]) -> ChatCompletion:
     return ask(5)
 
 
+def hold(asked: openai.OpenAI, name: str, schema: Any) -> None:
+    """An answer held to a JSON schema, and a forced tool call."""
+    held = again(
+        lambda seed: asked.chat.completions.create(
+            model=name, messages=ASKED, max_tokens=200, temperature=0.5, seed=seed, response_format=schema
+        )
+    )
+    assert json.loads(held.choices[0].message.content or "")["intent"] in ("refund", "delivery")
+    tool: Any = {"type": "function", "function": {"name": "route", "description": "Routes.", "parameters": INTENT}}
+    called = again(
+        lambda seed: asked.chat.completions.create(
+            model=name, messages=ASKED, max_tokens=300, temperature=0.5, seed=seed, tools=[tool],
+            tool_choice="required",
+        )
+    )  # fmt: skip
+    [call] = called.choices[0].message.tool_calls or []
+    assert call.type == "function"
+    assert call.function.name == "route"
+    assert json.loads(call.function.arguments)["intent"] in ("refund", "delivery")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_family_from_the_hub_to_an_answer(family: str, house: House) -> None:
     # Tools told as indented JSON take four hundred of so small a vocabulary's tokens.
@@ -137,28 +164,17 @@ def test_a_family_from_the_hub_to_an_answer(family: str, house: House) -> None:
             whole.usage.completion_tokens,
         )
         schema: Any = {"type": "json_schema", "json_schema": {"name": "intent", "strict": True, "schema": INTENT}}
-        held = again(
-            lambda seed: asked.chat.completions.create(
-                model=name, messages=ASKED, max_tokens=200, temperature=0.5, seed=seed, response_format=schema
-            )
-        )
-        assert json.loads(held.choices[0].message.content or "")["intent"] in ("refund", "delivery")
-        tool: Any = {"type": "function", "function": {"name": "route", "description": "Routes.", "parameters": INTENT}}
-        called = again(
-            lambda seed: asked.chat.completions.create(
-                model=name, messages=ASKED, max_tokens=300, temperature=0.5, seed=seed, tools=[tool],
-                tool_choice="required",
-            )
-        )  # fmt: skip
-        [call] = called.choices[0].message.tool_calls or []
-        assert call.type == "function"
-        assert call.function.name == "route"
-        assert json.loads(call.function.arguments)["intent"] in ("refund", "delivery")
+        if family in UNREAD:
+            with pytest.raises(openai.InternalServerError, match="could not answer"):
+                asked.chat.completions.create(model=name, messages=ASKED, max_tokens=200, response_format=schema)
+        else:
+            hold(asked, name, schema)
     figures = artefacts["converted"]["evidence"]["figures"]
     config = json.loads((repository / "config.json").read_text())
+    able = "no" if family in UNREAD else "yes"
     house.rows[family] = (
         f"| {family} | {config['architectures'][0]} | {told['architecture']} | {told['parameters']:,} "
-        f"| {figures['top1']:.1%} of {figures['positions']} | {figures['mean_kl']:.1e} | yes | yes | yes | yes |\n"
+        f"| {figures['top1']:.1%} of {figures['positions']} | {figures['mean_kl']:.1e} | yes | yes | {able} | {able} |\n"
     )
 
 

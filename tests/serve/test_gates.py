@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from freehold.call.transport import Flight
 from freehold.errors import ClientGone, EngineError
+from freehold.own.events import Absent
 from freehold.own.link import Report, Row, Server
 from freehold.serve.engines import EngineTable
 from freehold.serve.gates import Gate
@@ -46,6 +47,25 @@ async def test_an_open_gate_keeps_nobody_waiting(tmp_path: Path) -> None:
     one.let_go()
     one.let_go()
     assert (life.row("a", 1.0).inflight, life.row("a", 1.0).begun) == (0, 1)
+
+
+async def test_a_model_that_is_being_pulled_says_so_and_when_to_come_again(tmp_path: Path) -> None:
+    gate = gate_of(tmp_path)
+    waiting = asyncio.create_task(gate.wait(flight(), soon()))
+    await asyncio.sleep(0)
+    why = Absent("its weights are being pulled from acme/x", pulling=True).published()
+    gate.update(msgspec.json.decode(msgspec.json.encode(why), type=Engine))
+    for task in (waiting, asyncio.create_task(gate.wait(flight(), soon()))):
+        with pytest.raises(EngineError) as caught:
+            await task
+        assert caught.value.code == "weights_pulling"
+        assert caught.value.status == 503
+        assert caught.value.retry_after
+        assert "its weights are being pulled from acme/x" in caught.value.message
+        assert "failed" not in caught.value.message
+    assert gate.hopeless == "its weights are being pulled from acme/x"
+    gate.update(entry())
+    assert gate.enter(flight()) is not None
 
 
 async def test_who_waits_is_let_in_when_the_engine_is_ready(tmp_path: Path) -> None:

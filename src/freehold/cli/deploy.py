@@ -127,7 +127,8 @@ def _deploy(
             present = before.version or current
             if version == present:
                 raise BadRequest(
-                    f"{version} is what own/{name} serves already", hint="freehold weights list --all shows its versions"
+                    f"{version} is what own/{name} serves already",
+                    hint="freehold weights list --all shows its versions",
                 )
             changes["canary"] = {"version": version} | {key: value for key, value in rules.items() if value is not None}
         elif version is not None:
@@ -191,7 +192,9 @@ def _rollback(name: str, version: str | None, file: Path | None) -> str:
         versions = [known.version for known in store.versions(name)]
         older = versions[: versions.index(present)] if present in versions else []
         if not older:
-            raise BadRequest(f"own/{name} has no version before {present}", hint="freehold weights list --all shows its versions")
+            raise BadRequest(
+                f"own/{name} has no version before {present}", hint="freehold weights list --all shows its versions"
+            )
         if entry is not None and entry.version is not None:
             _replace(entries, name, msgspec.structs.replace(entry, version=older[-1]))
         else:

@@ -92,6 +92,7 @@ class Child:
             lambda: Pipes(self._log, speaks=not self._server),
             *argv,
             env=env | {processes.MARK: self._mark},
+            cwd=self._files if self._plan.inside else None,
             start_new_session=True,
         )
         self.pid = self._transport.get_pid()

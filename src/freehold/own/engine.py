@@ -174,6 +174,8 @@ class LaunchPlan(Struct, frozen=True):
     loaded: Probe | None = None
     sign: bytes = b""
     files: dict[str, bytes | Path] = {}
+    inside: bool = False
+    """Its working directory is the folder of `files`, for an engine that tells others the path it was given."""
     elsewhere: bool = False
     facts: Probe | None = None
     """Asked instead of the adapter's `facts`, where what to ask depends on the model."""

@@ -20,13 +20,13 @@ Everything here is pure: randomness and time are handed in.
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from msgspec import Struct, field
 
 from freehold.config.schema import Canary
-from freehold.errors import EngineError, Forbidden
+from freehold.errors import Forbidden
 
 FALSE_ALARM = 0.001
 """One-sided, for each look."""

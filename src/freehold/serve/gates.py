@@ -43,7 +43,7 @@ NOWHERE = Address(Pool(Origin.parse("http://127.0.0.1:9"), connect_timeout=1.0, 
 SOON = 1.0
 """Seconds that the steward may take to say something before its silence is taken for an answer."""
 PULLING = 10.0
-"""Seconds after which a client is asked to come again while weights are being pulled: nobody knows how long it takes."""
+"""Seconds after which a client is asked to come again while weights are being pulled, however long that takes."""
 UNKNOWN_LOAD = 5.0
 """Seconds after which a client is asked to come again where nobody knows how long loading takes."""
 

@@ -57,6 +57,7 @@ async def test_it_chats_streams_and_batches_within_its_memory(served: tuple[Life
     answer = json.loads(data)
     assert status == 200, data
     assert answer["usage"]["completion_tokens"] == 8
+    assert answer["model"] == "model@main", "no path of this machine reaches a client"
     said = answer["choices"][0]["message"]["content"]
 
     together = await asyncio.gather(*(post(life, asked) for _ in range(4)))

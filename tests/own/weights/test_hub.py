@@ -325,6 +325,16 @@ async def test_another_quantisation_of_the_same_commit_joins_the_version(hub: Hu
     assert sorted(one.quantisation for one in second.artefacts) == ["Q4_K_M", "Q8_0"]
 
 
+async def test_another_revision_at_the_same_commit_is_known_afterwards(hub: HubServer, puller: Puller) -> None:
+    version = await puller(NAME)
+    revision = version.source.revision
+    assert pulled(f"{NAME}@main", puller.store) is None, "nobody has asked yet what main is"
+    again = await puller(f"{NAME}@main")
+    assert (again.version, again.source.revision) == ("v1", revision)
+    assert pulled(f"{NAME}@main", puller.store) == again == await puller(f"{NAME}@main")
+    assert again.also == (f"{NAME}@main",)
+
+
 async def test_safetensors_of_an_unknown_family_stay_what_they_are(hub: HubServer, puller: Puller) -> None:
     kept = {"config.json": config(), "model.safetensors": safetensors(), "tokenizer.json": b"{}"}
     hub.add("acme/novel", {**kept, "pytorch_model.bin": b"pickle", "modeling.py": b"code", "onnx/model.onnx": b"x"})

@@ -22,6 +22,7 @@ from freehold.own.convert.report import Report
 from freehold.own.convert.tensors import Parts, Planned, rows_of
 from freehold.own.convert.writer import Progress, check_room, kept_header, write
 from freehold.own.gguf import ModelFile, read_header
+from freehold.own.quantisations import BITS
 
 LEGACY = ("Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "MXFP4")
 BY_LLAMA_CPP = {
@@ -30,12 +31,6 @@ BY_LLAMA_CPP = {
 }  # fmt: skip
 """Kinds that llama.cpp makes, with their numbers (enum llama_ftype of llama.h)."""
 KINDS = (*LEGACY, *BY_LLAMA_CPP)
-BITS = {
-    "Q8_0": 8.5, "Q6_K": 6.6, "Q5_K_M": 5.7, "Q5_K_S": 5.6, "Q5_1": 6.1, "Q5_0": 5.6, "Q4_K_M": 4.9, "Q4_K_S": 4.7,
-    "Q4_1": 5.1, "Q4_0": 4.7, "MXFP4": 4.9, "IQ4_NL": 4.6, "IQ4_XS": 4.4, "Q3_K_L": 4.3, "Q3_K_M": 3.9, "Q3_K_S": 3.5,
-    "Q2_K": 3.0, "F16": 16.0, "BF16": 16.0, "F32": 32.0,
-}  # fmt: skip
-"""Bits per weight of a whole file, about."""
 HEADER = 24
 """Bytes before the first key: magic, version, counts."""
 Run = Callable[[Path, Path, str, Progress | None], None]

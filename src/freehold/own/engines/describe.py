@@ -16,10 +16,10 @@ import msgspec
 from freehold.errors import EngineError
 from freehold.own.engine import EngineSpec
 from freehold.own.gguf import ModelFile, read_header
+from freehold.own.weights.choose import PICKLES
 
 MAX_CONFIG = 8 << 20
 MAX_PARTS = 512
-PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _PART = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<parts>\d{5})\.gguf$")
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
 _NOTHING = ModelFile(

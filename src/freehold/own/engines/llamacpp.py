@@ -39,6 +39,7 @@ from freehold.own.engine import (
     Progress,
 )
 from freehold.own.engines import metrics
+from freehold.own.engines.defaults import Defaults
 from freehold.own.engines.server import environment as allowed
 from freehold.own.gguf import ModelFile, read_header
 from freehold.own.memory import needed
@@ -119,13 +120,12 @@ def mended_template(template: object) -> str | None:
     return _ENDS_WITH_EOS.sub("{% endif %}", template)
 
 
-class LlamaCpp:
+class LlamaCpp(Defaults):
     """See `freehold.own.engine.Adapter`."""
 
     name = "llamacpp"
     formats: frozenset[Format] = frozenset({"gguf"})
     loras: Loras = "static"
-    sleep_levels: tuple[int, ...] = ()
     health = Probe("/health")
     facts: Probe | None = Probe("/props")
     metrics: Probe | None = Probe("/metrics")
@@ -186,18 +186,6 @@ class LlamaCpp:
 
     def progress(self, body: bytes) -> Progress:
         return metrics.progress(body, COUNTERS)
-
-    def load_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        return None
-
-    def unload_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        return None
-
-    def sleep(self, level: int) -> tuple[Probe, ...]:
-        return ()
-
-    def wake(self, spec: EngineSpec, level: int) -> tuple[Probe, ...]:
-        return ()
 
 
 # what the HTTP surface of llama.cpp has in common, in our worker and in llama-server

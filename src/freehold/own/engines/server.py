@@ -20,12 +20,12 @@ from freehold.own.engine import (
     Installed,
     LaunchPlan,
     Lora,
-    Loras,
     Missing,
     Probe,
     Progress,
 )
 from freehold.own.engines import metrics
+from freehold.own.engines.defaults import Defaults
 from freehold.own.gguf import ModelFile
 
 Task = Literal["generate", "embed", "rerank", "transcribe"]
@@ -121,13 +121,11 @@ def share_of_gpu(need: int, host: Host) -> float | None:
     return round(min(0.95, max(0.05, need / total)), 3) if total else None
 
 
-class Server:
+class Server(Defaults):
     """The contract's defaults for a foreign server. An adapter says what differs."""
 
     name = ""
     formats: frozenset[Format] = frozenset({"safetensors"})
-    loras: Loras = "none"
-    sleep_levels: tuple[int, ...] = ()
     health = Probe("/health")
     facts: Probe | None = None
     metrics: Probe | None = Probe("/metrics")
@@ -229,18 +227,6 @@ class Server:
 
     def progress(self, body: bytes) -> Progress:
         return metrics.progress(body, self.counters)
-
-    def load_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        return None
-
-    def unload_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        return None
-
-    def sleep(self, level: int) -> tuple[Probe, ...]:
-        return ()
-
-    def wake(self, spec: EngineSpec, level: int) -> tuple[Probe, ...]:
-        return ()
 
 
 def find(executable: str, path: str | None = None) -> str | None:

@@ -17,17 +17,18 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from freehold.own.engine import NO_GPUS, EngineSpec, Host, LaunchPlan, Lora, Loras, Probe
-from freehold.own.engines.server import OVERHEAD, SLEEP, Server, rank_of, share_of_gpu, task_of
+from freehold.own.engine import NO_GPUS, EngineSpec, Host, LaunchPlan, Lora, Probe
+from freehold.own.engines.adapting import Adapting
+from freehold.own.engines.server import OVERHEAD, SLEEP, share_of_gpu, task_of
 from freehold.own.gguf import ModelFile
 
 
-class Sglang(Server):
+class Sglang(Adapting):
     """See `freehold.own.engine.Adapter`."""
 
     name = "sglang"
-    loras: Loras = "runtime"
-    sleep_levels: tuple[int, ...] = (1, 2)
+    load_path = "/load_lora_adapter"
+    unload_path = "/unload_lora_adapter"
     executable = "sglang"
     package = "sglang"
     install = "pip install sglang (a CUDA machine; https://docs.sglang.io/docs/get-started/install)"
@@ -65,10 +66,7 @@ class Sglang(Server):
     def _loras(self, spec: EngineSpec) -> list[str]:
         if not spec.adapters:
             return []
-        for lora in spec.adapters:
-            if lora.scale != 1.0:
-                raise self.refuse(f"applies LoRA {lora.name} as it was trained: its scale must be 1")
-        rank = max(rank_of(lora) for lora in spec.adapters)
+        rank = self.rank(spec)
         paths = [json.dumps({"lora_name": lora.name, "lora_path": str(lora.path)}) for lora in spec.adapters]
         argv = ["--enable-lora", "--max-lora-rank", str(rank), "--max-loras-per-batch", str(len(spec.adapters) + 1)]
         return [*argv, "--lora-target-modules", "all", "--lora-paths", *paths]
@@ -77,19 +75,8 @@ class Sglang(Server):
         chosen = {"lora_path": lora.name if lora is not None else None} if spec.adapters or lora else {}
         return {"model": self.called(spec)} | chosen
 
-    def load_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        if not spec.adapters or lora.scale != 1.0 or rank_of(lora) > max(rank_of(one) for one in spec.adapters):
-            return None
-        body = {"lora_name": lora.name, "lora_path": str(lora.path)}
-        return Probe("/load_lora_adapter", msgspec.json.encode(body), timeout=SLEEP)
-
-    def unload_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        if not spec.adapters:
-            return None
-        return Probe("/unload_lora_adapter", msgspec.json.encode({"lora_name": lora.name}), timeout=SLEEP)
-
-    def sleep(self, level: int) -> tuple[Probe, ...]:
-        return (Probe("/release_memory_occupation", b"{}", timeout=SLEEP),) if level in self.sleep_levels else ()
+    def asleep(self, level: int) -> Probe:
+        return Probe("/release_memory_occupation", b"{}", timeout=SLEEP)
 
     def wake(self, spec: EngineSpec, level: int) -> tuple[Probe, ...]:
         awake = (Probe("/resume_memory_occupation", b"{}", timeout=SLEEP),)

@@ -4,7 +4,8 @@ Read in transformers 5.23 (cli/serve.py, cli/serving/*.py) and run in our tests:
 
 - It knows no keys: loopback is its only guard.
 - Named on the command line, a model is loaded before it listens; another name in a request is a 400, and no name means
-  that model. `@` in a path would be taken for a revision, so the path is a link with a harmless name.
+  that model. `@` in a path would be taken for a revision, and the path is the `model` of every answer: so it is a link
+  with a harmless name in the folder where the engine works.
 - Fields unknown to the OpenAI client's types (top_k) are a 422. response_format, tool_choice, logprobs, n, user and
   penalties are accepted and ignored: no schema, no logprobs.
 - A stream ends without `data: [DONE]`; its last event bears finish_reason and usage.
@@ -51,7 +52,7 @@ class Transformers(Server):
 
     def plan(self, spec: EngineSpec, model: ModelFile, api_key: str, host: Host = NO_GPUS) -> LaunchPlan:
         path = self.weights(spec)
-        argv = [self.command(spec), "serve", "${FILES}/model", "--host", "127.0.0.1", "--port", "${PORT}"]
+        argv = [self.command(spec), "serve", "model", "--host", "127.0.0.1", "--port", "${PORT}"]
         argv += ["--device", "auto" if host.gpus else "cpu"]
         if task_of(model) == "generate":
             blocks = -(-spec.context // BLOCK) * spec.parallel
@@ -73,6 +74,7 @@ class Transformers(Server):
             gpu_memory=(spec.memory or work + OVERHEAD) if host.gpus else 0,
             ready_timeout=START + model.size / LOAD_RATE,
             files={"model": path},
+            inside=True,
         )
 
     def fields(self, spec: EngineSpec, lora: Lora | None = None) -> dict[str, Any]:

@@ -16,10 +16,9 @@ import json
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import msgspec
-
-from freehold.own.engine import NO_GPUS, EngineSpec, Host, LaunchPlan, Lora, Loras, Probe
-from freehold.own.engines.server import SLEEP, Server, rank_of, share_of_gpu, task_of
+from freehold.own.engine import NO_GPUS, EngineSpec, Host, LaunchPlan, Probe
+from freehold.own.engines.adapting import Adapting
+from freehold.own.engines.server import SLEEP, share_of_gpu, task_of
 from freehold.own.gguf import ModelFile
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -36,12 +35,12 @@ PARSERS = {
 """By model_type. https://docs.vllm.ai/en/latest/features/tool_calling/"""
 
 
-class Vllm(Server):
+class Vllm(Adapting):
     """See `freehold.own.engine.Adapter`."""
 
     name = "vllm"
-    loras: Loras = "runtime"
-    sleep_levels: tuple[int, ...] = (1, 2)
+    load_path = "/v1/load_lora_adapter"
+    unload_path = "/v1/unload_lora_adapter"
     executable = "vllm"
     package = "vllm"
     install = "pip install vllm (a CUDA machine; https://docs.vllm.ai/en/latest/getting_started/installation/)"
@@ -79,10 +78,7 @@ class Vllm(Server):
     def _loras(self, spec: EngineSpec) -> list[str]:
         if not spec.adapters:
             return []
-        for lora in spec.adapters:
-            if lora.scale != 1.0:
-                raise self.refuse(f"applies LoRA {lora.name} as it was trained: its scale must be 1")
-        rank = max(rank_of(lora) for lora in spec.adapters)
+        rank = self.rank(spec)
         fitting = next((one for one in RANKS if one >= rank), None)
         if fitting is None:
             raise self.refuse(f"takes LoRA weights up to rank {RANKS[-1]}, not {rank}")
@@ -101,19 +97,8 @@ class Vllm(Server):
             able.discard("lora_runtime")
         return sorted(able)
 
-    def load_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        if not spec.adapters or lora.scale != 1.0 or rank_of(lora) > max(rank_of(one) for one in spec.adapters):
-            return None
-        body = {"lora_name": lora.name, "lora_path": str(lora.path)}
-        return Probe("/v1/load_lora_adapter", msgspec.json.encode(body), timeout=SLEEP)
-
-    def unload_lora(self, spec: EngineSpec, lora: Lora) -> Probe | None:
-        if not spec.adapters:
-            return None
-        return Probe("/v1/unload_lora_adapter", msgspec.json.encode({"lora_name": lora.name}), timeout=SLEEP)
-
-    def sleep(self, level: int) -> tuple[Probe, ...]:
-        return (Probe(f"/sleep?level={level}", b"", timeout=SLEEP),) if level in self.sleep_levels else ()
+    def asleep(self, level: int) -> Probe:
+        return Probe(f"/sleep?level={level}", b"", timeout=SLEEP)
 
     def wake(self, spec: EngineSpec, level: int) -> tuple[Probe, ...]:
         """From level 2 the weights are read again, in place, before the cache is taken."""

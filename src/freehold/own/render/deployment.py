@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from freehold.config.checks_own import own_name
+from freehold.config.checks_own import own_name, pulled_name
 from freehold.config.load import Loaded
 from freehold.config.schema import Owned
 from freehold.config.sizes import parse_size
@@ -14,8 +14,9 @@ from freehold.errors import ConfigError, EngineError, redact
 from freehold.own.gguf import read_header
 from freehold.own.memory import needed
 from freehold.own.render.weights import Weights, from_disk, from_store, on_volume
+from freehold.own.stock import asked
 from freehold.own.weights.store import Store, split_name
-from freehold.own.weights.types import Format
+from freehold.own.weights.types import Format, shown
 
 DEFAULT_CONTEXT = 8192
 FORMATS: dict[str, Format] = {
@@ -108,7 +109,8 @@ def describe(
     index, owned = _entry(name, loaded)
     kind = _engine(name, owned, engine)
     folder = loaded.path.parent if loaded.path is not None else Path()
-    found = _weights(name, version or owned.version, owned, FORMATS[kind], folder, store)
+    version = version or (asked(store, name, owned).version if owned.path is None else None)
+    found = _weights(name, version, owned, FORMATS[kind], folder, store)
     held = on_volume(found, weights) if weights is not None else found
     context = _context(name, owned, version, store)
     count = _gpus(owned, kind) if gpus is None else gpus
@@ -156,15 +158,21 @@ def _weights(name: str, version: str | None, owned: Owned, format: Format, folde
     projector = folder / Path(owned.projector).expanduser() if owned.projector else None
     if owned.path is not None:
         return from_disk(folder / Path(owned.path).expanduser(), name, format, projector)
-    if name not in store.names():
+    wanted = asked(store, name, owned).pull if version is None and format == "gguf" else None
+    if name not in store.names() or wanted is not None:
         raise EngineError(
             f"own/{name} was not pulled, so nothing says which files it is",
             code="not_pulled",
             retry="no",
-            hint=f"freehold pull {owned.pull}" if owned.pull else "freehold weights list shows what is there",
+            hint=_to_pull(name, wanted or owned.pull) if owned.pull else "freehold weights list shows what is there",
         )
     found = store.find(f"{name}@{version}" if version else name)
-    return from_store(store, found, store.choose(found, owned.quantisation, format))
+    quantisation = asked(store, name, owned).quantisation if format == "gguf" else owned.quantisation
+    return from_store(store, found, store.choose(found, quantisation, format))
+
+
+def _to_pull(name: str, reference: str) -> str:
+    return f"freehold pull {shown(reference)}" + ("" if pulled_name(reference) == name else f" --name {name}")
 
 
 def _context(name: str, owned: Owned, version: str | None, store: Store) -> int:

@@ -22,19 +22,13 @@ from typing import Literal
 from msgspec import Struct
 
 from freehold.errors import EngineError
+from freehold.own.quantisations import BITS
 
 PREFERRED = (
     "Q4_K_M", "Q4_K_XL", "UD-Q4_K_XL", "Q5_K_M", "Q4_K_S", "Q6_K", "Q8_0", "MXFP4", "Q5_K_S", "IQ4_NL", "IQ4_XS",
     "Q4_1", "Q4_0", "Q5_1", "Q5_0", "Q3_K_L", "Q3_K_M", "Q3_K_S", "IQ3_M", "Q2_K", "F16", "BF16", "F32",
 )  # fmt: skip
 PROJECTORS = ("F16", "BF16", "Q8_0", "F32")
-SIZES = {
-    "F32": 32.0, "F16": 16.0, "BF16": 16.0, "Q8_0": 8.5, "Q6_K": 6.56, "Q5_K_M": 5.68, "Q5_K_S": 5.53, "Q5_1": 6.0,
-    "Q5_0": 5.5, "Q4_K_M": 4.85, "Q4_K_S": 4.58, "Q4_1": 5.0, "Q4_0": 4.5, "IQ4_NL": 4.5, "IQ4_XS": 4.25, "MXFP4": 4.25,
-    "Q3_K_L": 4.27, "Q3_K_M": 3.91, "Q3_K_S": 3.5, "Q2_K": 2.96,
-}  # fmt: skip
-"""Bits for each weight, as whole models have them: K-quants mix types (llama.cpp, tools/quantize/README.md)."""
-
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack", ".npz", ".joblib")
 _NOT_PICKLED = ("tokenizer", "spiece", "sentencepiece")
 SUPPORT = (
@@ -313,4 +307,4 @@ def _adapter_hint(listed: list[Listed]) -> str | None:
 
 def by_quantisation(parameters: int, labels: Iterable[str] = ("Q4_K_M", "Q8_0", "F16")) -> Mapping[str, int]:
     """Returns about how many bytes so many weights have in each quantisation."""
-    return {label: int(parameters * SIZES[label] / 8) for label in labels}
+    return {label: int(parameters * BITS[label] / 8) for label in labels}

@@ -15,8 +15,8 @@ from msgspec import Struct
 
 from freehold.errors import EngineError
 from freehold.own import gguf
+from freehold.own.quantisations import BITS
 from freehold.own.weights import safetensors
-from freehold.own.weights.choose import SIZES
 from freehold.own.weights.inspect import read_json
 from freehold.own.weights.types import Artefact, Format, Version
 
@@ -101,9 +101,9 @@ def memory(
     there = {need.quantisation for need in found}
     if known.parameters:
         found += [
-            Need(one, int(known.parameters * SIZES[one] / 8), cache)
+            Need(one, int(known.parameters * BITS[one] / 8), cache)
             for one in wanted
-            if one in SIZES and one not in there
+            if one in BITS and one not in there
         ]
     return sorted(found, key=lambda need: (-need.weights, need.quantisation))
 

@@ -16,7 +16,8 @@ from msgspec import Struct
 
 from freehold.errors import EngineError
 from freehold.own import memory
-from freehold.own.weights.choose import SIZES, by_quantisation
+from freehold.own.quantisations import BITS
+from freehold.own.weights.choose import by_quantisation
 from freehold.own.weights.reference import Reference
 from freehold.own.weights.remote import Remote
 from freehold.own.weights.types import Format, Source
@@ -170,7 +171,7 @@ def _made(plan: Plan) -> int:
     quantisation that was asked for."""
     count = _parameters(plan)
     made = count * 2 + plan.pickles
-    if plan.wanted in SIZES and plan.wanted not in ("F16", "BF16", "F32"):
+    if plan.wanted in BITS and plan.wanted not in ("F16", "BF16", "F32"):
         made += by_quantisation(count, [plan.wanted])[plan.wanted]
     return made
 
@@ -190,7 +191,7 @@ def _rows(plan: Plan, free: int | None) -> list[Row]:
         rows += [row(label, size + projector, there=True, chosen=False) for label, size in plan.others.items()]
     else:
         target = plan.wanted or "F16"
-        labels = [*SHOWN, *([target] if target in SIZES and target not in SHOWN else [])]
+        labels = [*SHOWN, *([target] if target in BITS and target not in SHOWN else [])]
         sizes = by_quantisation(_parameters(plan), labels)
         rows = [row(label, size, there=False, chosen=label == target) for label, size in sizes.items()]
         rows += [

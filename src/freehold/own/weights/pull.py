@@ -23,7 +23,8 @@ from freehold.errors import EngineError
 from freehold.own.weights import describe, download, hub, inspect, pickled, prepare, refusals, remote, sources
 from freehold.own.weights.apart import apart
 from freehold.own.weights.events import Note, Planning, Step, Tell, silent
-from freehold.own.weights.origin import note, pulled
+from freehold.own.weights.origin import note as noted
+from freehold.own.weights.origin import pulled
 from freehold.own.weights.plan import Plan, Planned, estimate, refuse_full_disk
 from freehold.own.weights.reference import Reference, parse
 from freehold.own.weights.remote import Patience
@@ -64,7 +65,7 @@ async def pull(
         there = await apart(_there, store, name, plan)
         if there is not None:
             tell(Note(f"own/{name} is {there.full_name} already, from the same {_of(plan)}"))
-            return await apart(note, store, there, wanted)
+            return await apart(noted, store, there, wanted)
         await _afford(plan, store, tell)
         hold = await apart(store.hold, f"pull {wanted.text}", undo=Hold.close)
         refs: dict[str, FileRef] = {}
@@ -78,7 +79,7 @@ async def pull(
             hold.close()
             if refs and plan.pickles:
                 await apart(pickled.drop, plan, refs, store)
-    version = await apart(note, store, version, wanted)
+    version = await apart(noted, store, version, wanted)
     if check:
         version = await prepare.check(store, version, tell)
     _tell_current(store, version, tell)

@@ -104,16 +104,21 @@ def _for_every_head(model: Model, array: Any) -> Any:
     return heads.repeat(config.heads // config.kv_heads, axis=0).reshape(-1, array.shape[-1])
 
 
-FAMILIES = (
-    Family(
-        name="qwen2",
-        title="Qwen 2 and 2.5",
-        arch="qwen2",
-        architectures=("Qwen2ForCausalLM",),
-        layer=lambda model, layer: ATTENTION | _BIASES | GATED,
+def _dense(name: str, title: str, architecture: str, beside: Mapping[str, str]) -> Family:
+    """One without experts; `beside` is what its attention has besides the usual."""
+    return Family(
+        name=name,
+        title=title,
+        arch=name,
+        architectures=(architecture,),
+        layer=lambda model, layer: {**ATTENTION, **beside, **GATED},
         extras=rope_tensors,
         check=_check,
-    ),
+    )
+
+
+FAMILIES = (
+    _dense("qwen2", "Qwen 2 and 2.5", "Qwen2ForCausalLM", _BIASES),
     Family(
         name="qwen2-moe",
         title="Qwen 2 MoE",
@@ -125,15 +130,7 @@ FAMILIES = (
         extras=rope_tensors,
         check=_check_unnormed,
     ),
-    Family(
-        name="qwen3",
-        title="Qwen 3",
-        arch="qwen3",
-        architectures=("Qwen3ForCausalLM",),
-        layer=lambda model, layer: ATTENTION | _NORMS | GATED,
-        extras=rope_tensors,
-        check=_check,
-    ),
+    _dense("qwen3", "Qwen 3", "Qwen3ForCausalLM", _NORMS),
     Family(
         name="qwen3-moe",
         title="Qwen 3 MoE",
