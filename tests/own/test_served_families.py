@@ -37,8 +37,8 @@ on loopback through `freehold pull` (download, hashes, conversion to GGUF, parit
 running gateway, where the official `openai` client gets text, a stream, an answer held to a JSON schema and a forced
 tool call. Top-1: how often the converted model's likeliest token is the original's. KL: mean divergence, in nats.
 
-Command R: llama.cpp b11549 takes the end of a turn for text, so it refuses answers held to JSON (Command R7B and Command
-A are not concerned).
+Command R: llama.cpp b11549 takes the end of a turn for text, so it refuses answers held to JSON (Command R7B and
+Command A are not concerned).
 
 Published weights of these families have the same tensors and settings; none could be downloaded where this was run.
 
@@ -174,7 +174,8 @@ def test_a_family_from_the_hub_to_an_answer(family: str, house: House) -> None:
     able = "no" if family in UNREAD else "yes"
     house.rows[family] = (
         f"| {family} | {config['architectures'][0]} | {told['architecture']} | {told['parameters']:,} "
-        f"| {figures['top1']:.1%} of {figures['positions']} | {figures['mean_kl']:.1e} | yes | yes | {able} | {able} |\n"
+        f"| {figures['top1']:.1%} of {figures['positions']} | {figures['mean_kl']:.1e} "
+        f"| yes | yes | {able} | {able} |\n"
     )
 
 

@@ -3,12 +3,13 @@
 weights/            where weights come from, the store that holds them, what may be said of them
 convert/            safetensors -> GGUF, and quantisation
 parity/             what was made here against its original
-catalog.py          config and store -> EngineSpecs: which file, under which name, how much context; stock.py the store's
-gguf.py             what a GGUF file says about itself, read defensively before any engine sees it; ggml_types.py its types
+catalog.py          config and store -> EngineSpecs: which file, under which name, how much context
+  stock.py          the store's part of that
+gguf.py             what a GGUF file says about itself, read defensively; ggml_types.py its tensor types
 engine.py           the adapter contract: specs, launch plans, capabilities, states
 engines/            the adapters, one a kind of engine
 tools/              tool calls for engines that do not do them all by themselves
-life.py             one engine from launch to end: child.py (a process of ours), attached.py (a daemon's model), asking.py
+life.py             one engine from launch to end: child.py (our process), attached.py (a daemon's model), asking.py
 processes.py        descendants, memory and listeners, as the kernel tells them; pipes.py what a child says
 steward.py          all engines: one task owns every transition and publishes them to the gateway, through link.py
   transitions.py    every transition, on slots.py (a served name) and lives.py (one life); events.py what it is told
