@@ -42,7 +42,7 @@ Command A are not concerned).
 
 Published weights of these families have the same tensors and settings; none could be downloaded where this was run.
 
-| family | architecture | GGUF | parameters | top-1 | KL | chat | stream | JSON schema | tool call |
+| family | architecture | model type | parameters | top-1 | KL | chat | stream | JSON schema | tool call |
 |---|---|---|---|---|---|---|---|---|---|
 """
 INTENT = {
