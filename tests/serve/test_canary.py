@@ -48,7 +48,11 @@ def freehold(home: Path, *words: str) -> str:
 
 def ask(running: Running, model: str) -> str:
     """Returns which deployment answered."""
-    body: dict[str, Any] = {"model": model, "max_tokens": 2, "messages": [{"role": "user", "content": "hi"}]}
+    schema = {"type": "object", "properties": {"intent": {"type": "string"}}, "required": ["intent"]}
+    held = {"type": "json_schema", "json_schema": {"name": "intent", "schema": schema}}
+    body: dict[str, Any] = {
+        "model": model, "max_tokens": 40, "messages": [{"role": "user", "content": "hi"}], "response_format": held,
+    }  # fmt: skip
     request = urllib.request.Request(
         f"{running.url}/v1/chat/completions",
         json.dumps(body).encode(),
@@ -104,10 +108,13 @@ def test_a_canary_takes_over_without_losing_a_request(versions: Path) -> None:
         freehold(home, "deploy", "m@v2", "--canary", "50", "--requests", "20")
         assert ask(running, "own/m@v2") == "own/m@v2", "a version can be asked for by its name"
         seen: set[str] = set()
+        judged: set[str] = set()
         end = time.monotonic() + 90
         while current(home) != "v2":
             assert time.monotonic() < end, trial(home)
             seen.add(ask(running, "own/m"))
+            judged |= trial(home).get("tried", {}).get("signals", {}).keys()
+        assert judged == {"schema"}, "answers that were held to JSON are looked at"
         assert seen == {"own/m", "own/m@v2"}
         for _ in range(20):
             ask(running, "own/m")

@@ -17,6 +17,7 @@ from freehold.errors import FreeholdError
 from freehold.record.entries import Intent, Settlement
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway
+from freehold.serve.quality import broke_schema
 
 BYTES_PER_TOKEN = 4
 _NOTHING = Usage()
@@ -168,8 +169,11 @@ class RequestRecorder:
             status = str(failure.status)
             outcome = "cancelled" if failure.status == 499 else "failed"
             self.end(outcome, answer.status, usage, failure.code, receipt, lost)
-        if answer.target.engine is not None and failure is None and usage is not None and not usage.estimated:
-            self._tell_engine(usage)
+        if answer.target.engine is not None and failure is None:
+            if usage is not None and not usage.estimated:
+                self._tell_engine(usage)
+            if relay is None and "schema" in self._known.needs and (broken := broke_schema(answer.body)) is not None:
+                self._gateway.shared.rollouts.signal(answer.target.name, "schema", bad=broken)
         gateway, deployment = self._gateway, answer.target.deployment
         gateway.metrics.observe(
             (deployment.name, deployment.provider, self._endpoint, status),
