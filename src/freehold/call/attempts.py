@@ -203,7 +203,9 @@ async def _attempt(
     peek = operation.peek
     if (peek.images or peek.documents) and target.dialect in FETCHED:
         await _ready(target, operation, flight, end)
-    prepared = _guarded(target, operation.prepare(target))
+    prepared = operation.prepare(target)
+    if target.guard is not None:
+        prepared = _guarded(target, prepared)
     now = flight.sent = loop.time()
     if breaker.tripped and breaker.blocks(now):
         raise NoCandidate(f"{target.name} is resting after repeated failures", retry="other")

@@ -33,5 +33,6 @@ class Flights:
 
     def end(self, flight: Flight, exchange: Exchange) -> None:
         exchange.flight = None
-        flight.let_go()
+        if flight.hold is not None:
+            flight.let_go()
         self._ticker.flights.discard(flight)

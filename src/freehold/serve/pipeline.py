@@ -48,7 +48,9 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
         _estimate_difficulty(known, operation)
     if only is not None:
         choice = _at(choice, only, peek.model)
-    decision = gateway.tried(decide(gateway, known, choice), exchange)
+    decision = decide(gateway, known, choice)
+    if gateway.shared.rollouts.trials:
+        decision = gateway.tried(decision, exchange)
     gateway.metrics.decision(choice.kind)
 
     if isinstance(operation, Count) and not gateway.can_count(decision.attempts[0]):

@@ -67,7 +67,8 @@ class Rollouts:
         self._path = run / f"{worker}-{time.time_ns()}-{os.getpid()}.trials"
         self._chance = chance
         self._stamp: tuple[int, int] | None = None
-        self._trials: Trials = {}
+        self.trials: Trials = {}
+        """Canaries that are tried at present, or were, by NAME."""
         self._watched: dict[str, str] = {}
         self._counts: Counts = {}
         self._saved = True
@@ -80,11 +81,11 @@ class Rollouts:
             stamp = (state.st_mtime_ns, state.st_ino)
             if stamp == self._stamp:
                 return
-            self._trials = _trials.decode(self._published.read_bytes())
+            self.trials = _trials.decode(self._published.read_bytes())
             self._stamp = stamp
         except (OSError, msgspec.DecodeError):
-            self._trials, self._stamp = {}, None
-        running = {name: trial for name, trial in self._trials.items() if trial.state in ("running", "passed")}
+            self.trials, self._stamp = {}, None
+        running = {name: trial for name, trial in self.trials.items() if trial.state in ("running", "passed")}
         self._watched = {OWN + name: trial.id for name, trial in running.items()}
         self._watched |= {f"{OWN}{name}@{trial.version}": trial.id for name, trial in running.items()}
         kept = {trial.id for trial in running.values()}
@@ -104,10 +105,10 @@ class Rollouts:
         The present version stays in the plan: a canary that fails before its first byte costs nobody an answer.
         `conversation` is what the client calls its conversation, None where it does not.
         """
-        if not self._trials or not plan.attempts or plan.attempts[0].provider != "own":
+        if not self.trials or not plan.attempts or plan.attempts[0].provider != "own":
             return plan
         first = plan.attempts[0]
-        trial = self._trials.get(first.model)
+        trial = self.trials.get(first.model)
         if trial is None or not picks(Share(trial.version, trial.percent), first.model, conversation, self._chance()):
             return plan
         choice = find(f"{OWN}{first.model}@{trial.version}")
