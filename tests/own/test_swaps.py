@@ -13,6 +13,7 @@ from standing_in import Bench, LinkedWorker, StandIn, zombie
 from freehold.own import places
 from freehold.own.budget import Budget
 from freehold.own.engine import EngineSpec, Lora
+from freehold.own.events import Absent
 from freehold.own.lives import prepare
 from freehold.own.processes import Used
 from freehold.own.steward import Policy
@@ -335,8 +336,12 @@ async def test_memory_that_others_take_counts(house: House, monkeypatch: pytest.
 
 
 async def test_names_that_are_not_there_yet_say_why(house: House) -> None:
-    house.steward.apply([], {"a": "its weights are being pulled"})
+    house.steward.apply(
+        [], {"a": Absent("its file is gone"), "b": Absent("its weights are being pulled", pulling=True)}
+    )
     found = await house.worker.state("a", "failed")
-    assert (found["error"], found["lasting"]) == ("its weights are being pulled", True)
+    assert (found["error"], found["lasting"]) == ("its file is gone", True)
+    found = await house.worker.state("b", "pulling")
+    assert found["error"] == "its weights are being pulled"
     house.steward.apply([house.spec("a")])
     await house.worker.state("a", "ready")
