@@ -8,12 +8,18 @@ log/            engines' own output
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+
+
+def located(env: Mapping[str, str]) -> Path:
+    """Returns where the state folder is, or would be. Creates nothing."""
+    return Path(env.get("FREEHOLD_HOME") or "~/.freehold").expanduser()
 
 
 def home() -> Path:
     """Returns the state folder, made private (0700) when it did not exist."""
-    path = Path(os.environ.get("FREEHOLD_HOME") or "~/.freehold").expanduser()
+    path = located(os.environ)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return path
 

@@ -19,7 +19,7 @@ from freehold.config.litellm.write import scalar
 from freehold.config.load import Loaded, loads, version_of
 from freehold.config.problems import file_error
 from freehold.config.schema import Owned
-from freehold.home import write_private
+from freehold.home import located, write_private
 
 FILE = "deployments.yaml"
 _SPECIAL = re.compile("[\\x7f-\\x9f\\u2028\\u2029\\ufeff\\ufffe\\uffff]")
@@ -32,7 +32,7 @@ HEAD = [
 
 def path_in(env: Mapping[str, str]) -> Path:
     """Returns where the file is, or would be. Creates nothing."""
-    return Path(env.get("FREEHOLD_HOME") or "~/.freehold").expanduser() / FILE
+    return located(env) / FILE
 
 
 def read(path: Path) -> list[Owned]:

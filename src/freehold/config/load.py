@@ -20,6 +20,7 @@ from freehold.config import checks, tree
 from freehold.config.explain import explain, type_at
 from freehold.config.problems import KeyPath, Problems, Sources, file_error
 from freehold.config.schema import Config
+from freehold.home import located
 
 FILE_NAME = "freehold.yaml"
 
@@ -39,18 +40,14 @@ def find(path: Path | None, env: Mapping[str, str] | None = None) -> Path | None
     """Returns the file to read: `path` if given, else ./freehold.yaml, else the one in FREEHOLD_HOME, else None."""
     if path is not None:
         return path
-    beside = _home(os.environ if env is None else env) / FILE_NAME
+    beside = located(os.environ if env is None else env) / FILE_NAME
     return next((found for found in (Path(FILE_NAME), beside) if found.is_file()), None)
-
-
-def _home(env: Mapping[str, str]) -> Path:
-    return Path(env.get("FREEHOLD_HOME") or "~/.freehold").expanduser()
 
 
 def _pulled(env: Mapping[str, str]) -> list[str]:
     """Returns the names of the store's models (own/weights/store.py): a folder each, its name quoted."""
     try:
-        return [unquote(found.name) for found in (_home(env) / "models" / "records").iterdir()]
+        return [unquote(found.name) for found in (located(env) / "models" / "records").iterdir()]
     except OSError:
         return []
 

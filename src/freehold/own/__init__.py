@@ -6,6 +6,7 @@ parity/             what was made here against its original
 catalog.py          config and store -> EngineSpecs: which file, under which name, how much context
   stock.py          the store's part of that
 gguf.py             what a GGUF file says about itself, read defensively; ggml_types.py its tensor types
+untrusted.py        opening a file of weights that nobody has looked at
 engine.py           the adapter contract: specs, launch plans, capabilities, states
 engines/            the adapters, one a kind of engine
 tools/              tool calls for engines that do not do them all by themselves

@@ -17,7 +17,6 @@ refused: llama.cpp does not load them here either.
 import math
 import os
 import re
-import stat
 import struct
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from msgspec import Struct
 
 from freehold.errors import EngineError
 from freehold.own.ggml_types import BLOCKS, MAX_TYPE, REMOVED
+from freehold.own.untrusted import bad_weights, opened
 
 __all__ = ["BLOCKS", "MAX_STRINGS", "ModelFile", "read_header"]
 
@@ -92,25 +92,10 @@ def read_header(path: Path, name: str | None = None) -> ModelFile:
     Raises EngineError (code bad_weights) when it is not a well-formed GGUF file, OSError when it cannot be read.
     """
     name = name or path.name
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            raise _bad(name, "not a GGUF file: not even a plain file")
-        if state.st_size < 24:
-            raise _bad(name, f"not a GGUF file: it has {state.st_size} bytes")
-        return _Reader(path, name, descriptor, state.st_size).read()
-    finally:
-        os.close(descriptor)
-
-
-def _bad(name: str, message: str) -> EngineError:
-    return EngineError(
-        f"{name}: {message}",
-        code="bad_weights",
-        retry="no",
-        hint="get the file again, or check where it came from",
-    )
+    with opened(path, name, "GGUF") as (descriptor, size):
+        if size < 24:
+            raise bad_weights(name, f"not a GGUF file: it has {size} bytes")
+        return _Reader(path, name, descriptor, size).read()
 
 
 class _Reader:
@@ -355,7 +340,7 @@ class _Reader:
             raise self._bad(f"{what[:80]} is not UTF-8 text") from None
 
     def _bad(self, message: str) -> EngineError:
-        return _bad(self._name, message)
+        return bad_weights(self._name, message)
 
     def _short(self) -> EngineError:
         if self._end < self._size:

@@ -14,7 +14,6 @@ another one each.
 import json
 import math
 import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -22,7 +21,7 @@ from typing import Any, NoReturn
 import msgspec
 from msgspec import Struct
 
-from freehold.errors import EngineError
+from freehold.own.untrusted import bad_weights, opened
 
 MAX_HEADER = 32 << 20
 MAX_TENSORS = 250_000
@@ -77,23 +76,17 @@ def read_header(path: Path, name: str | None = None) -> TensorFile:
     Raises EngineError (code bad_weights) when it is not a well-formed safetensors file, OSError when it cannot be read.
     """
     name = name or path.name
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        state = os.fstat(descriptor)
-        if not stat.S_ISREG(state.st_mode):
-            _bad(name, "not a safetensors file: not even a plain file")
-        header, start = _header(name, descriptor, state.st_size)
-    finally:
-        os.close(descriptor)
+    with opened(path, name, "safetensors") as (descriptor, size):
+        header, start = _header(name, descriptor, size)
     entries, metadata = _parse(name, header)
-    tensors = _tensors(name, entries, start, state.st_size)
+    tensors = _tensors(name, entries, start, size)
     by_type: dict[str, int] = {}
     for tensor in tensors.values():
         by_type[tensor.dtype] = by_type.get(tensor.dtype, 0) + tensor.end - tensor.start
     return TensorFile(
         path=path,
-        size=state.st_size,
-        weights=state.st_size - start,
+        size=size,
+        weights=size - start,
         parameters=sum(tensor.elements for tensor in tensors.values()),
         quantisation=max(by_type, key=lambda dtype: by_type[dtype], default="none"),
         tensors=tensors,
@@ -232,9 +225,4 @@ def check_index(name: str, weight_map: Mapping[str, str], files: Mapping[str, Te
 
 
 def _bad(name: str, message: str) -> NoReturn:
-    raise EngineError(
-        f"{name}: {message}",
-        code="bad_weights",
-        retry="no",
-        hint="get the file again, or check where it came from",
-    )
+    raise bad_weights(name, message)
