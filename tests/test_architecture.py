@@ -22,13 +22,14 @@ ROOMS: dict[str, set[str]] = {
     "record": {"dialects", "config", "labels"},
     "own": {"call", "record", "config"},
     "admit": {"record", "config"},
+    "measure": {"dialects", "config", "labels", "classify", "decide", "call", "record"},
     "fake": {"dialects"},
     "serve": {
         "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit",
     },
     "cli": {
         "serve", "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit",
-        "fake",
+        "measure", "fake",
     },
 }  # fmt: skip
 

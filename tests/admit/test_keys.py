@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from freehold.admit.keys import Keyring, add_key, check_model, digest, expiry, read_keys, remove_key
+from freehold.config.budgets import Budget
 from freehold.config.schema import Key
 from freehold.errors import BadRequest, ConfigError, Forbidden, Unauthorized
 
@@ -96,3 +97,26 @@ def test_an_unreadable_key_file_is_an_error_not_an_open_door(tmp_path: Path) -> 
     path.write_text("{not json")
     with pytest.raises(ConfigError):
         read_keys(path)
+
+
+def test_what_a_key_may_reach_comes_with_its_principal() -> None:
+    given = Key(
+        "bot", key=SECRET, label="confidential", providers=["own"], environment="dev", role="bulk", budget="$5/day"
+    )
+    principal = Keyring([given]).identify(SECRET.encode())
+    assert (principal.label, principal.providers, principal.environment, principal.role) == (
+        "confidential", frozenset({"own"}), "dev", "bulk",
+    )  # fmt: skip
+    assert principal.budget == Budget(5.0, "day")
+    assert {principal: 1}[Keyring([given]).identify(SECRET.encode())] == 1
+
+
+def test_a_key_that_cannot_be_held_to_its_rules_is_refused_and_the_others_are_not() -> None:
+    other = "fh-another-0123456789"
+    keys = [Key("bot", key=SECRET, environment="gone"), Key("ci", key=other)]
+    ring = Keyring(keys, lambda key: f"no environment {key.environment}" if key.environment else None)
+    with pytest.raises(Forbidden, match="'bot' cannot be used: no environment gone"):
+        ring.identify(SECRET.encode())
+    assert ring.identify(other.encode()).name == "ci"
+    with pytest.raises(Forbidden, match="budget"):
+        Keyring([Key("bot", key=SECRET, budget="lots")]).identify(SECRET.encode())

@@ -126,6 +126,19 @@ def test_adapters_are_models(versions: Callable[[str, int], Store], tmp_path: Pa
     assert "NAME=PATH" in fails("base", "--adapter", "x")
 
 
+def test_freehold_yaml_may_name_what_was_deployed(versions: Callable[[str, int], Store], tmp_path: Path) -> None:
+    versions("base", 1)
+    (tmp_path / "support.gguf").write_bytes(b"x")
+    run("base", "--adapter", f"support={tmp_path / 'support.gguf'}")
+    (tmp_path / "freehold.yaml").write_text("models: {help: [own/support]}\n")
+    for words in (["config", "check"], ["deploy", "base", "--context", "2048"]):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 0, result.output
+    (tmp_path / "freehold.yaml").write_text("models: {help: [own/suport]}\n")
+    result = CliRunner().invoke(main, ["config", "check"])
+    assert "no owned model suport" in result.stderr
+
+
 def test_the_configuration_wins(versions: Callable[[str, int], Store], tmp_path: Path) -> None:
     store = versions("qwen", 2)
     (tmp_path / "freehold.yaml").write_text("own: [{name: qwen, canary: {version: v1}}]\n")

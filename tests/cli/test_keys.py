@@ -35,17 +35,30 @@ def test_add_prints_the_secret_and_nothing_else_on_stdout() -> None:
 
 def test_limits_are_kept() -> None:
     keys("add", "bot", "--models", "auto, fast", "--requests-per-minute", "60", "--tokens-per-minute", "9000",
-         "--expires", "2099-01-31")  # fmt: skip
+         "--expires", "2099-01-31", "--budget", "$5/day", "--label", "confidential+phi")  # fmt: skip
     assert json.loads(keys("list", "--json").stdout) == [
         {
             "name": "bot",
             "models": ["auto", "fast"],
             "requests_per_minute": 60,
             "tokens_per_minute": 9000,
+            "budget": "$5/day",
+            "label": "confidential+phi",
+            "providers": None,
+            "environment": None,
+            "role": None,
             "expires": "2099-01-31",
             "kept_in": "keys.json",
         }
     ]
+
+
+def test_a_rule_that_cannot_be_kept_makes_no_key() -> None:
+    for option, value in (("--label", "secretish"), ("--budget", "lots"), ("--environment", "moon"), ("--role", "x")):
+        result = keys("add", "bot", option, value)
+        assert result.exit_code == 1
+        assert "could not be used" in result.stderr
+    assert read_keys(keys_file()) == []
 
 
 def test_add_as_json_holds_the_secret() -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from freehold.config.schema import Config, ModelFacts, Owned, Provider
 from freehold.record import ingest as ingest_module
 from freehold.record.entries import Intent, Settlement
-from freehold.record.ingest import MOST, Ingest
+from freehold.record.ingest import Ingest
 from freehold.record.journal import Journal, read_segment, segments, writer_lives
 from freehold.record.prices import Pricer
+from freehold.record.rows import MOST
 from freehold.record.store import Store
 
 Book = Any

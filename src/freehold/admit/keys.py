@@ -13,7 +13,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,9 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from freehold.config.budgets import Budget, parse_budget
 from freehold.config.schema import Key
+from freehold.config.schema_routing import Objective
 from freehold.errors import BadRequest, ConfigError, Forbidden, Unauthorized
 from freehold.home import write_private
 
@@ -29,7 +31,7 @@ PREFIX = "fh-"
 MIN_LENGTH = 16
 
 
-class Principal(Struct, frozen=True):
+class Principal(Struct, frozen=True, cache_hash=True):
     """Who a request comes from. `models` None: may ask for every name. Limits are per minute, None: no limit."""
 
     name: str
@@ -38,6 +40,17 @@ class Principal(Struct, frozen=True):
     tokens_per_minute: int | None = None
     expires: float | None = None
     """Unix time in seconds."""
+    label: str | None = None
+    """The least label of its requests; None: the configuration's default."""
+    providers: frozenset[str] | None = None
+    """Who may answer it; None: everybody."""
+    environment: str | None = None
+    """None: the gateway's."""
+    budget: Budget | None = None
+    role: str | None = None
+    objective: Objective | None = None
+    trouble: str | None = None
+    """Why nothing is done for it although it is known."""
 
     def may_ask(self, model: str) -> bool:
         return self.models is None or model in self.models
@@ -63,8 +76,12 @@ def expiry(text: str) -> float:
 class Keyring:
     """All keys in force. Built whole at load and replaced whole."""
 
-    def __init__(self, keys: Iterable[Key]) -> None:
-        """Raises ConfigError for a key without secret or hash, or one that is too short to be safe unsalted."""
+    def __init__(self, keys: Iterable[Key], trouble: Callable[[Key], str | None] = lambda _: None) -> None:
+        """`trouble` says why a key cannot be held to its rules (`config.checks_labels.key_trouble`): it is then refused
+        when it is used, and the others are not.
+
+        Raises ConfigError for a key without secret or hash, or one that is too short to be safe unsalted.
+        """
         self._principals: dict[bytes, Principal] = {}
         for key in keys:
             if key.key is not None:
@@ -77,13 +94,7 @@ class Keyring:
                 identity = bytes.fromhex(key.hash.removeprefix("sha256:"))
             else:
                 raise ConfigError(f"key {key.name!r} has neither key nor hash", hint="freehold keys add NAME makes one")
-            self._principals[identity] = Principal(
-                key.name,
-                frozenset(key.models) if key.models is not None else None,
-                key.requests_per_minute,
-                key.tokens_per_minute,
-                expiry(key.expires) if key.expires else None,
-            )
+            self._principals[identity] = principal_of(key, trouble(key))
 
     def __len__(self) -> int:
         return len(self._principals)
@@ -120,7 +131,36 @@ class Keyring:
             )
         if principal.expires is not None and time.time() > principal.expires:
             raise Unauthorized(f"the key {principal.name!r} has expired", hint="ask for a new key")
+        if principal.trouble is not None:
+            raise Forbidden(
+                f"the key {principal.name!r} cannot be used: {principal.trouble}",
+                hint="whoever runs this gateway can mend freehold.yaml or make a new key",
+                code="key_unusable",
+            )
         return principal
+
+
+def principal_of(key: Key, trouble: str | None) -> Principal:
+    budget = None
+    if key.budget is not None:
+        try:
+            budget = parse_budget(key.budget)
+        except ValueError as error:
+            trouble = trouble or f"its budget cannot be kept to: {error}"
+    return Principal(
+        key.name,
+        frozenset(key.models) if key.models is not None else None,
+        key.requests_per_minute,
+        key.tokens_per_minute,
+        expiry(key.expires) if key.expires else None,
+        key.label,
+        frozenset(key.providers) if key.providers is not None else None,
+        key.environment,
+        budget,
+        key.role,
+        key.objective,
+        trouble,
+    )
 
 
 _KEY_HEADERS = (b"x-api-key", b"x-goog-api-key", b"api-key")

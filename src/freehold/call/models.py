@@ -2,8 +2,10 @@
 
 import re
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,7 +19,18 @@ _NOTHING = ModelFacts()
 def known() -> dict[str, dict[str, ModelFacts]]:
     """Returns the well-known models by provider and name, read once from models.toml."""
     text = Path(__file__).with_name("models.toml").read_text("utf-8")
-    return msgspec.convert(tomllib.loads(text), dict[str, dict[str, ModelFacts]])
+    found = msgspec.convert(tomllib.loads(text), dict[str, dict[str, ModelFacts]])
+    for models in found.values():
+        for one in models.values():
+            if one.can is not None:
+                one.can = several(one.can)
+    return found
+
+
+def several(can: Iterable[str]) -> list[Any]:
+    """What a model can do that is known to call tools: several at once too, unless somebody says otherwise."""
+    found = list(can)
+    return [*found, "parallel_tools"] if "tools" in found and "parallel_tools" not in found else found
 
 
 def facts(provider: str, model: str, declared: ModelFacts | None = None) -> ModelFacts:

@@ -102,6 +102,8 @@ class Endpoint(Struct, frozen=True):
     """The row's, with region and project filled in."""
     signs: Signing | None = None
     """What `call.auth` needs to know, where it answers for each request instead of a key."""
+    region: str | None = None
+    """Where it answers, as far as that is known."""
 
 
 @cache
@@ -116,7 +118,9 @@ def load_config(path: Path | None, env: Mapping[str, str]) -> config_load.Loaded
 
     Raises ConfigErrors.
     """
-    return deployed.merge(config_load.load(path, env, providers=rows().keys()), deployed.read(deployed.path_in(env)))
+    added = deployed.read(deployed.path_in(env))
+    loaded = config_load.load(path, env, providers=rows().keys(), pulled=deployed.names(added))
+    return deployed.merge(loaded, added)
 
 
 def row_of(name: str, dialect: DialectName | None = None) -> ProviderRow:
@@ -294,6 +298,7 @@ def _signed(name: str, row: ProviderRow, config: Config, env: Mapping[str, str],
         fix=fix,
         paths={name: placed(path, region, project) for name, path in versioned(row, version).items()},
         signs=Signing(row.auth, region, told.profile, told.credentials, told.api_key),
+        region=region,
     )
 
 
@@ -329,6 +334,7 @@ def _endpoint(
         unavailable=unavailable,
         fix=fix,
         paths=row.paths,
+        region=given.region,
     )
 
 

@@ -40,11 +40,14 @@ def check(file: Path | None, as_json: bool) -> None:
     good file.
     """
     path = find(file)
+    from freehold.serve.rehearsal import rehearse
+
     try:
         loaded = _load(path)
-    except ConfigErrors as errors:
+        rehearse(loaded)
+    except ConfigError as errors:
         if as_json:
-            emit([_as_json(error) for error in errors.errors])
+            emit([_as_json(error) for error in getattr(errors, "errors", [errors])])
         fail(errors)
         sys.exit(1)
     if as_json:

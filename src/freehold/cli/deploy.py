@@ -271,13 +271,17 @@ def _known(name: str, version: str | None) -> str:
 
 
 def _load(file: Path | None) -> "Loaded | None":
-    """Returns freehold.yaml alone, without what is deployed; None where there is none."""
+    """Returns freehold.yaml alone, without what is deployed, although it may name that; None where there is none."""
     from freehold.call.providers import rows
     from freehold.cli.client import configuration
+    from freehold.config import deployed
     from freehold.config.load import load
 
     path = configuration(file)
-    return load(path, os.environ, providers=rows().keys()) if path is not None else None
+    if path is None:
+        return None
+    added = deployed.names(deployed.read(deployed.path_in(os.environ)))
+    return load(path, os.environ, providers=rows().keys(), pulled=added)
 
 
 def _entry(name: str, file: Path | None) -> "Owned | None":

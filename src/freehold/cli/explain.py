@@ -5,6 +5,7 @@ pipeline, up to the first one that would open a socket.
 """
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,22 +15,28 @@ from msgspec import Struct
 from freehold.cli import output
 
 if TYPE_CHECKING:
-    from freehold.classify import Difficulty, Facts
+    from freehold.classify import Facts
     from freehold.cli.view import View
-    from freehold.decide import Choice, Deployment, Plan
+    from freehold.decide import Candidate, Choice, Deployment, Plan
 
 _PIXEL = "data:image/png;base64,iVBORw0KGgo="
 _TOOL = {"type": "function", "function": {"name": "tool", "parameters": {"type": "object"}}}
 
 
 class Attempt(Struct):
-    """A candidate that may answer. `expected_cost` is US dollars, None where a price is unknown."""
+    """A candidate that may answer, in the order of trying; None where nothing is known.
+
+    `quality` is the predicted probability that its answer is right, `expected_cost` US dollars, `seconds` until the
+    answer is complete."""
 
     deployment: str
     owned: bool
     context: int | None
     strength: float
+    quality: float | None
     expected_cost: float | None
+    seconds: float | None
+    note: str
 
 
 class Dropped(Struct):
@@ -39,22 +46,38 @@ class Dropped(Struct):
 
 
 class Explained(Struct):
-    """What `--json` prints. Sizes are estimated tokens; `difficulty` counts only where `kind` is auto."""
+    """What `--json` prints. Sizes are estimated tokens; `signs` are what the predictor saw in the prompt, where it was
+    read; `words` is what the header `x-freehold-plan` would say."""
 
     model: str
     kind: str
     objective: str | None
+    label: str
     needs: list[str]
     input_tokens: int
     output_tokens: int
-    difficulty: float
+    task: str
     signs: list[str]
     attempts: list[Attempt]
     reason: str
     dropped: list[Dropped]
+    words: list[str]
     config: str | None
     price_date: str | None
     assumed: list[str]
+
+
+class Asked(Struct, frozen=True):
+    """A request as the options describe it."""
+
+    prompt: str
+    model: str
+    tools: bool = False
+    schema: bool = False
+    images: bool = False
+    max_tokens: int | None = None
+    key: str | None = None
+    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @click.command()
@@ -64,6 +87,8 @@ class Explained(Struct):
 @click.option("--schema", is_flag=True, help="As if the request asked for JSON of a schema.")
 @click.option("--images", is_flag=True, help="As if the request held an image.")
 @click.option("--max-tokens", type=click.IntRange(1), help="As if the request limited its answer.")
+@click.option("--key", help="As if a key of the configuration asked, by its name.")
+@click.option("--header", "-H", "headers", multiple=True, help="As if the request had this header: 'NAME: VALUE'.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="freehold.yaml to read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -73,6 +98,8 @@ def command(
     schema: bool,
     images: bool,
     max_tokens: int | None,
+    key: str | None,
+    headers: tuple[str, ...],
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -86,8 +113,10 @@ def command(
     prompt = "\n\n".join(part for part in ("" if words == "-" else words, piped()) if part)
     if not prompt:
         raise click.UsageError("there is no prompt", click.get_current_context())
-    view = look(config)
-    explained = explain(view, prompt, model, tools=tools, schema=schema, images=images, max_tokens=max_tokens)
+    parts = [header.partition(":") for header in headers]
+    sent = tuple((name.strip().lower().encode(), value.strip().encode()) for name, _, value in parts)
+    asked = Asked(prompt, model, tools, schema, images, max_tokens, key, sent)
+    explained = explain(look(config), asked)
     if as_json:
         output.emit(explained)
     else:
@@ -96,47 +125,70 @@ def command(
         sys.exit(1)
 
 
-def explain(
-    view: "View", prompt: str, model: str, *, tools: bool, schema: bool, images: bool, max_tokens: int | None
-) -> Explained:
-    """Raises NotFound when nothing is called `model`."""
-    from freehold.classify import difficulty, facts
-    from freehold.decide import plan
+def explain(view: "View", asked: Asked) -> Explained:
+    """Raises NotFound when nothing is called so, and what the gateway would refuse the request with."""
+    import random
+
+    from freehold.classify import facts
+    from freehold.decide import World, plan
     from freehold.dialects import chat
+    from freehold.serve.decision import read
 
-    choice = view.catalog.find(model)
+    choice = view.catalog.find(asked.model)
     if choice is None:
-        raise _unknown(view, model)
-    known = facts(chat.peek(_body(prompt, model, tools, schema, images, max_tokens)))
-    estimate = difficulty(prompt, turns=1, tools=tools)
-    if choice.kind == "auto":
-        known.difficulty, known.signs = estimate.score, estimate.signs
-    return _explained(view, known, estimate, choice, plan(known, choice, view.health))
+        raise _unknown(view, asked.model)
+    body = _body(asked.prompt, asked.model, asked.tools, asked.schema, asked.images, asked.max_tokens)
+    known = facts(chat.peek(body))
+    headers = dict(asked.headers)
+    principal = view.principal(asked.key)
+    book = view.rulebook
+    caller = book.caller(principal)
+    claimed = headers.get(b"x-freehold-label")
+    known.label = caller.floor if claimed is None else book.rules.label(caller.floor, claimed)
+    policy = book.policy(choice, principal, headers)
+    if choice.kind not in ("direct", "alias"):
+        read(book.foresight, known, chat.read_request(body))
+    now = time.time()
+    world = World(view.health, caller.denied(known, now), foresight=book.foresight, now=now, chance=random.random)
+    return _explained(view, known, choice, plan(known, choice, world, policy))
 
 
-def _explained(view: "View", known: "Facts", estimate: "Difficulty", choice: "Choice", decision: "Plan") -> Explained:
+def _explained(view: "View", known: "Facts", choice: "Choice", decision: "Plan") -> Explained:
+    from freehold.decide.explain import sentences
+
+    thoughts = {one.name: one for one in decision.candidates}
+    reading = known.reading
     return Explained(
         model=known.asked,
         kind=choice.kind,
-        objective=choice.objective if choice.kind == "auto" else None,
+        objective=decision.objective or None,
+        label=str(known.label),
         needs=sorted(known.needs),
         input_tokens=known.input_tokens,
         output_tokens=known.output_tokens,
-        difficulty=estimate.score,
-        signs=list(estimate.signs),
-        attempts=[_attempt(deployment, known) for deployment in decision.attempts],
+        task=reading.task if reading is not None else "",
+        signs=list(reading.signs) if reading is not None else [],
+        attempts=[_attempt(deployment, known, thoughts.get(deployment.name)) for deployment in decision.attempts],
         reason=decision.reason,
         dropped=[Dropped(drop.deployment, drop.reason, drop.lasting) for drop in decision.dropped],
+        words=list(sentences(decision)),
         config=str(view.loaded.path) if view.loaded.path else None,
         price_date=view.price_date or None,
         assumed=view.assumed,
     )
 
 
-def _attempt(deployment: "Deployment", known: "Facts") -> Attempt:
-    from freehold.decide.plan import cost
+def _attempt(deployment: "Deployment", known: "Facts", thought: "Candidate | None") -> Attempt:
+    from freehold.decide.price import price
 
-    return Attempt(deployment.name, deployment.owned, deployment.context, deployment.strength, cost(deployment, known))
+    if thought is None:
+        priced = price(deployment, known)
+        dollars = priced.dollars if priced is not None else None
+        quality, seconds, note = None, None, ""
+    else:
+        dollars, quality, seconds, note = thought.dollars, thought.quality, thought.seconds, thought.note
+    name, owned, context = deployment.name, deployment.owned, deployment.context
+    return Attempt(name, owned, context, deployment.strength, quality, dollars, seconds, note)
 
 
 def _body(prompt: str, model: str, tools: bool, schema: bool, images: bool, max_tokens: int | None) -> bytes:
@@ -175,15 +227,16 @@ def _show(explained: Explained) -> None:
     kind = {
         "direct": "one deployment, addressed directly",
         "alias": f"an alias for {candidates}, tried in this order",
-        "auto": f"chosen among {candidates} by {explained.objective}",
+        "auto": f"chosen among {candidates} by {explained.objective or 'rules'}",
+        "split": f"split between {candidates}",
     }[explained.kind]
-    signs = f" ({', '.join(explained.signs)})" if explained.signs else ""
-    unused = "" if explained.kind == "auto" else "; not looked at here, only auto uses it"
+    seen = ", ".join([*([explained.task] if explained.task else []), *explained.signs])
     lines = [
         ("model", f"{explained.model}: {kind}"),
+        ("label", explained.label),
         ("needs", ", ".join(explained.needs) or "nothing special"),
         ("size", f"about {explained.input_tokens:,} tokens in, up to {explained.output_tokens:,} out"),
-        ("difficulty", f"{explained.difficulty:.2f}{signs}{unused}"),
+        ("prompt", seen or "nothing in it stands out"),
         ("decision", explained.reason),
         ("prices of", explained.price_date or "the configuration"),
     ]
@@ -196,8 +249,10 @@ def _show(explained: Explained) -> None:
             output.Column("deployment", whole=True),
             "runs",
             output.Column("context", right=True),
-            output.Column("strength", right=True),
+            output.Column("right with", right=True),
             output.Column("expected cost", right=True),
+            output.Column("seconds", right=True),
+            "note",
         ]
         output.table(columns, [_cells(number, one) for number, one in enumerate(explained.attempts, 1)])
     if explained.dropped:
@@ -208,12 +263,13 @@ def _show(explained: Explained) -> None:
 
 
 def _cells(number: int, attempt: Attempt) -> list[object]:
-    expected = output.money(attempt.expected_cost) or "unpriced"
     return [
         number,
         attempt.deployment,
         "owned" if attempt.owned else "rented",
         output.tokens(attempt.context),
-        f"{attempt.strength:.2f}",
-        expected,
+        "" if attempt.quality is None else f"{attempt.quality:.2f}",
+        output.money(attempt.expected_cost) or "unpriced",
+        "" if attempt.seconds is None else f"{attempt.seconds:.2g}",
+        attempt.note,
     ]

@@ -24,8 +24,8 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command() -> None:
     """Make, list and remove keys for clients.
 
-    A key is shown once, when it is made, and kept only as a hash. It can be limited to some models, to requests and
-    tokens per minute, and to a last day.
+    A key is shown once, when it is made, and kept only as a hash. It can be limited to some models and providers, to
+    requests and tokens per minute, to a budget and to a last day.
     """
 
 
@@ -34,6 +34,11 @@ def command() -> None:
 @click.option("--models", metavar="A,B", help="Names the key may ask for; all when not given.")
 @click.option("--requests-per-minute", type=click.IntRange(1), metavar="N", help="Requests a minute.")
 @click.option("--tokens-per-minute", type=click.IntRange(1), metavar="N", help="Tokens a minute, in and out together.")
+@click.option("--budget", metavar="$N/PERIOD", help="Most it may spend: $200/month, $30/week or $5/day.")
+@click.option("--label", help="The least label of its requests, such as confidential.")
+@click.option("--providers", metavar="A,B", help="Who may answer it (own: owned models); all when not given.")
+@click.option("--environment", help="A name under environments in freehold.yaml.")
+@click.option("--role", help="A name under roles in freehold.yaml.")
 @click.option("--expires", metavar="DATE", help="Last day (2027-01-31) or moment (2027-01-31T18:00Z) of the key.")
 @_json
 def add(
@@ -43,12 +48,14 @@ def add(
     tokens_per_minute: int | None,
     expires: str | None,
     as_json: bool,
+    **rules: str | None,
 ) -> None:
     """Make a key called NAME and print its secret, once, on stdout."""
     from freehold.admit.keys import add_key
     from freehold.home import keys_file
 
-    key = _checked(name, models, requests_per_minute, tokens_per_minute, expires)
+    limits = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute}
+    key = _checked(name, models, expires, {**limits, **rules})
     secret = add_key(keys_file(), key)
     if as_json:
         output.emit({**_row(key, "keys.json"), "key": secret})
@@ -76,6 +83,8 @@ def list_(as_json: bool) -> None:
         "models",
         output.Column("requests/min", right=True),
         output.Column("tokens/min", right=True),
+        "budget",
+        "label",
         "expires",
         "kept in",
     ]
@@ -105,12 +114,13 @@ def remove(name: str, as_json: bool) -> None:
         output.say(f"removed {name!r}")
 
 
-def _checked(name: str, models: str | None, requests: int | None, tokens: int | None, expires: str | None) -> "Key":
+def _checked(name: str, models: str | None, expires: str | None, rules: dict[str, Any]) -> "Key":
     """Returns the key to add. Raises UsageError for what can never work, BadRequest for a name that is taken."""
     import msgspec
 
     from freehold.admit.keys import expiry
     from freehold.config.checks import parse_time
+    from freehold.config.checks_labels import key_trouble
     from freehold.config.schema import Key
     from freehold.errors import BadRequest
 
@@ -119,25 +129,30 @@ def _checked(name: str, models: str | None, requests: int | None, tokens: int | 
             raise click.BadParameter("write it like 2027-01-31 or 2027-01-31T18:00Z", param_hint="--expires")
         if expiry(expires) <= time.time():
             raise click.BadParameter(f"{expires} is past already", param_hint="--expires")
-    allowed = [model.strip() for model in models.split(",") if model.strip()] if models is not None else None
-    if allowed == []:
-        raise click.BadParameter("names at least one model, or is left out for all", param_hint="--models")
-    given = {
-        "name": name,
-        "models": allowed,
-        "requests_per_minute": requests,
-        "tokens_per_minute": tokens,
-        "expires": expires,
-    }
+    allowed = _several(models, "--models", "model")
+    providers = _several(rules.pop("providers", None), "--providers", "provider")
+    given = {"name": name, "models": allowed, "providers": providers, "expires": expires, **rules}
     try:
         key = msgspec.convert(given, Key)
     except msgspec.ValidationError as error:
-        wrong = "--models" if "models" in str(error) else "NAME"
+        wrong = next((f"--{field}" for field in given if f"$.{field}" in str(error) and field != "name"), "NAME")
         raise click.BadParameter("use letters, digits and . _ : / @ + - only", param_hint=wrong) from error
     loaded = _configuration()
+    if loaded is not None and (trouble := key_trouble(loaded.config, key)) is not None:
+        raise BadRequest(f"such a key could not be used: {trouble}", hint="freehold config show", code="key_unusable")
     if loaded is not None and any(other.name == name for other in loaded.config.keys):
         raise BadRequest(f"there is a key named {name!r} in {loaded.path} already", code="key_exists")
     return key
+
+
+def _several(text: str | None, option: str, what: str) -> list[str] | None:
+    """Returns the names in a list with commas; raises UsageError for a list of none."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise click.BadParameter(f"names at least one {what}, or is left out for all", param_hint=option)
+    return names
 
 
 def _configuration() -> "Loaded | None":
@@ -160,6 +175,11 @@ def _row(key: "Key", kept: str) -> dict[str, Any]:
         "models": key.models,
         "requests_per_minute": key.requests_per_minute,
         "tokens_per_minute": key.tokens_per_minute,
+        "budget": key.budget,
+        "label": key.label,
+        "providers": key.providers,
+        "environment": key.environment,
+        "role": key.role,
         "expires": key.expires,
         "kept_in": kept,
     }
@@ -172,6 +192,8 @@ def _shown(row: dict[str, Any]) -> list[Any]:
         models,
         row["requests_per_minute"],
         row["tokens_per_minute"],
+        row["budget"],
+        row["label"],
         row["expires"],
         row["kept_in"],
     ]

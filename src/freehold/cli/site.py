@@ -14,6 +14,7 @@ from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.errors import ConfigError
 from freehold.own.engine import EngineSpec, Gpu
+from freehold.serve.rehearsal import rehearse
 
 Verdict = Literal["ok", "warn", "fail"]
 """warn: works, but will not for long or not well. fail: something that was asked for cannot work."""
@@ -41,9 +42,11 @@ class Site:
     @cached_property
     def _read(self) -> Loaded | ConfigError:
         try:
-            return load_config(self.path, os.environ)
+            loaded = load_config(self.path, os.environ)
+            rehearse(loaded)
         except ConfigError as error:
             return error
+        return loaded
 
     @property
     def loaded(self) -> Loaded:

@@ -4,43 +4,24 @@ Reads the ledger, FREEHOLD_HOME/freehold.db. What the workers wrote and the ledg
 unless a running gateway is doing so itself, which it does twice a second.
 """
 
-import os
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from freehold.cli import output
+from freehold.cli import ledger, output
 
 if TYPE_CHECKING:
-    from freehold.record.store import Store
     from freehold.record.usage import By, Spend
 
 _GROUPS = ("key", "model", "provider", "deployment", "day", "kind")
-_BATCH = 20_000
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
-
-
-def _moment(ctx: click.Context, param: click.Parameter, value: str | None) -> datetime | None:
-    """A date (2027-01-31), a moment (2027-01-31T18:00Z), or a time ago: 12h, 7d, 4w. Without an offset it is UTC."""
-    from freehold.config.checks import parse_time
-
-    if value is None:
-        return None
-    number, unit = value[:-1], _UNITS.get(value[-1:])
-    if unit and number.isascii() and number.isdigit() and len(number) <= 5:
-        return datetime.now(UTC) - timedelta(**{unit: int(number)})
-    found = parse_time(value)
-    if found is None:
-        raise click.BadParameter(f"{value!r} is not a time; write it like 7d, 12h, 2027-01-31 or 2027-01-31T18:00Z")
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 @click.command()
 @click.option("--by", type=click.Choice(_GROUPS), default="model", show_default=True, help="What to sum by.")
-@click.option("--since", metavar="TIME", callback=_moment, help="From here on: 7d, 12h, 2027-01-31.")
-@click.option("--until", metavar="TIME", callback=_moment, help="Up to here, this moment not included.")
+@click.option("--since", metavar="TIME", callback=ledger.moment, help="From here on: 7d, 12h, 2027-01-31.")
+@click.option("--until", metavar="TIME", callback=ledger.moment, help="Up to here, this moment not included.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="freehold.yaml with your own prices.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(by: "By", since: datetime | None, until: datetime | None, config: Path | None, as_json: bool) -> None:
@@ -58,7 +39,7 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
         raise click.BadParameter("is not after --since", param_hint="--until")
     store = Store(database())
     try:
-        _take_in(store, config)
+        ledger.take_in(store, config)
         rows = spend(store.connection, by, since, until)
         kinds = spend(store.connection, "kind", since, until)
         unfinished = running(store.connection)
@@ -83,34 +64,6 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
         return
     output.table(_columns(by), [_cells(row) for row in [*rows, everything]])
     _remarks(everything, kinds if by != "kind" else [], unfinished)
-
-
-def _take_in(store: "Store", config: Path | None) -> None:
-    """Brings the ledger up to date, or says why it may be a little behind."""
-    from freehold.call.providers import load_config, rows
-    from freehold.config.load import find
-    from freehold.errors import ConfigError
-    from freehold.home import journal_dir
-    from freehold.record.ingest import Ingest
-    from freehold.record.journal import segments
-    from freehold.record.prices import Pricer
-
-    if not segments(journal_dir()):
-        return
-    try:
-        loaded = load_config(find(config), os.environ)
-    except ConfigError as error:
-        output.warn(f"the newest calls are not taken in, because their prices may be in a broken file: {error}")
-        output.hint("freehold config check")
-        return
-    ingest = Ingest(store, journal_dir(), Pricer(loaded.config, {name: row.prices for name, row in rows().items()}))
-    try:
-        while (report := ingest.step(_BATCH)).entries >= _BATCH:
-            pass
-        if report.locked:
-            output.say("a running gateway keeps the ledger; calls of the last second may be missing")
-    finally:
-        ingest.close()
 
 
 def _columns(by: str) -> list[output.Column | str]:

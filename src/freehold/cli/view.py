@@ -6,23 +6,28 @@ price data and owned engines are assumed to start. `assumed` says so in words, f
 """
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 from msgspec import Struct
 
+from freehold.admit.keys import Principal, principal_of, read_keys
 from freehold.call.providers import Endpoint, load_config, resolve, with_credentials
 from freehold.cli.client import Running, configuration, running
+from freehold.config.checks_labels import key_trouble
 from freehold.config.load import Loaded
 from freehold.decide import Catalog, Deployment
-from freehold.errors import ConfigError
-from freehold.home import run_dir
+from freehold.errors import ConfigError, NotFound
+from freehold.home import keys_file, run_dir
 from freehold.own.catalog import engine_specs, reasons, unpulled
 from freehold.own.weights.types import shown
 from freehold.serve.catalog import OWN, build_catalog
 from freehold.serve.published import Engine, Engines, Local, Published, Rate, Rates
+from freehold.serve.rehearsal import worked_out
+from freehold.serve.rulebook import Rulebook
 
 
-class View(Struct):
+class View(Struct, dict=True):
     loaded: Loaded
     endpoints: dict[str, Endpoint]
     catalog: Catalog
@@ -51,6 +56,21 @@ class View(Struct):
             return "its engine has failed" + (f": {engine.error}" if engine.error else "")
         return None
 
+    @cached_property
+    def rulebook(self) -> Rulebook:
+        """Raises ConfigError for a predictor that cannot be read."""
+        return Rulebook(self.loaded, self.catalog)
+
+    def principal(self, name: str | None) -> Principal:
+        """The key called `name`, None: one without limits. Raises NotFound."""
+        if name is None:
+            return Principal("nobody")
+        config = self.loaded.config
+        for key in (*config.keys, *read_keys(keys_file())):
+            if key.name == name:
+                return principal_of(key, key_trouble(config, key))
+        raise NotFound(f"there is no key named {name!r}", hint="freehold keys list", param="--key")
+
     def state(self, deployment: Deployment) -> str:
         trouble = self.health(deployment)
         if trouble is None and deployment.provider == OWN and self.gateway is None:
@@ -71,7 +91,7 @@ def look(config: Path | None = None) -> View:
     catalog = build_catalog(loaded, endpoints, engines, rates, local.models)
     assumed = []
     if gateway is None:
-        rates, date = _worked_out(loaded, endpoints, catalog)
+        rates, date = worked_out(loaded, endpoints, catalog)
         if rates:
             catalog = build_catalog(loaded, endpoints, engines, rates, local.models)
         assumed = _assumptions(catalog)
@@ -89,19 +109,6 @@ def _absent(loaded: Loaded) -> dict[str, str]:
 def _published(folder: Path) -> tuple[dict[str, Rate], str]:
     published = Published(folder / "rates.json", Rates).value
     return published.rates, published.date
-
-
-def _worked_out(loaded: Loaded, endpoints: dict[str, Endpoint], catalog: Catalog) -> tuple[dict[str, Rate], str]:
-    """Rates of every rented deployment, from the price data; its import is slow, so it is skipped where none is."""
-    rented = [d for d in catalog.deployments.values() if not d.owned]
-    if not rented:
-        return {}, ""
-    from freehold.record.prices import Pricer, price_age
-
-    pricer = Pricer(loaded.config, {name: endpoint.row.prices for name, endpoint in endpoints.items()})
-    found = {d.name: pricer.per_million(d.provider, d.model) for d in rented}
-    age = price_age()
-    return {name: Rate(*pair) for name, pair in found.items() if pair is not None}, age.isoformat() if age else ""
 
 
 def _assumptions(catalog: Catalog) -> list[str]:

@@ -10,9 +10,12 @@ from collections.abc import Collection
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from freehold.config.checks_labels import check_labels
 from freehold.config.checks_own import BOX, check_own, own_name
+from freehold.config.checks_routing import check_route
 from freehold.config.problems import KeyPath, Problems, did_you_mean
-from freehold.config.schema import Auto, Config, Key, Provider
+from freehold.config.schema import Config, Key, Provider
+from freehold.config.schema_routing import Auto
 from freehold.errors import redact
 
 OWN = "own"
@@ -44,7 +47,9 @@ def check(
         _check_provider(name, provider, problems, providers)
     check_own(config, problems)
     _check_keys(config.keys, problems)
-    _check_aliases(config, problems, providers)
+    _check_aliases(config, problems, providers, partial=partial)
+    if not partial:
+        check_labels(config, problems, providers)
     if not partial and providers is not None:
         _check_targets(config, problems, {*providers, *config.providers}, pulled)
 
@@ -130,43 +135,45 @@ def parse_time(text: str) -> datetime | None:
         return None
 
 
-def targets(value: list[str] | Auto) -> list[str]:
-    """Returns the names an alias stands for."""
-    return value.among if isinstance(value, Auto) else value
+def targets(value: list[str] | Auto) -> list[tuple[KeyPath, str]]:
+    """Returns the names that an alias or route stands for, each with where it is written below the alias."""
+    if not isinstance(value, Auto):
+        return [((index,), name) for index, name in enumerate(value)]
+    found: list[tuple[KeyPath, str]] = [(("among", index), name) for index, name in enumerate(value.among)]
+    found += [(("split", name), name) for name in value.split]
+    return found + [(("schedule", index, "use"), slot.use) for index, slot in enumerate(value.schedule)]
 
 
-def _target_path(config: Config, alias: str, index: int) -> KeyPath:
-    middle: KeyPath = ("among",) if isinstance(config.models[alias], Auto) else ()
-    return ("models", alias, *middle, index)
-
-
-def _check_aliases(config: Config, problems: Problems, providers: Collection[str] | None) -> None:
+def _check_aliases(config: Config, problems: Problems, providers: Collection[str] | None, *, partial: bool) -> None:
     known = {OWN, *config.providers, *(providers or ())}
     for alias, value in config.models.items():
         head, slash, _ = alias.partition("/")
         if slash and head in known:
             problems.add(("models", alias), f"would hide the deployment of {head}", "choose another name", key=True)
-        if not targets(value):
+        if isinstance(value, Auto):
+            check_route(("models", alias), value, config, problems, partial=partial)
+        elif not value:
             problems.add(("models", alias), "an alias needs at least one model")
     for cycle in _cycles(config):
-        index = targets(config.models[cycle[0]]).index(cycle[1])
+        where = next(path for path, name in targets(config.models[cycle[0]]) if name == cycle[1])
         problems.add(
-            _target_path(config, cycle[0], index),
+            ("models", cycle[0], *where),
             "goes round in a circle: " + " -> ".join(redact(name, 60) for name in cycle),
         )
 
 
 def _cycles(config: Config) -> list[list[str]]:
     """Returns each circle of aliases once, as the names walked, the first repeated at the end."""
+    names = {alias: [name for _, name in targets(value)] for alias, value in config.models.items()}
     done: set[str] = set()
     found: list[list[str]] = []
-    for start in config.models:
+    for start in names:
         trail: list[str] = []
-        todo = [(start, iter(targets(config.models[start])))] if start not in done else []
+        todo = [(start, iter(names[start]))] if start not in done else []
         trail.extend(name for name, _ in todo)
         while todo:
             name, rest = todo[-1]
-            following = next((t for t in rest if t in config.models and t not in done), None)
+            following = next((t for t in rest if t in names and t not in done), None)
             if following is None:
                 done.add(name)
                 todo.pop()
@@ -175,7 +182,7 @@ def _cycles(config: Config) -> list[list[str]]:
                 found.append([*trail[trail.index(following) :], following])
             else:
                 trail.append(following)
-                todo.append((following, iter(targets(config.models[following]))))
+                todo.append((following, iter(names[following])))
     return found
 
 
@@ -183,9 +190,9 @@ def _check_targets(config: Config, problems: Problems, providers: set[str], pull
     own = {own_name(owned) for owned in config.own} | ({BOX} if config.box else set()) | set(pulled)
     own |= {adapter.name for owned in config.own for adapter in owned.adapters}
     for alias, value in config.models.items():
-        for index, target in enumerate(targets(value)):
+        for where, target in targets(value):
             if wrong := _wrong_target(target, config, providers, own):
-                problems.add(_target_path(config, alias, index), *wrong)
+                problems.add(("models", alias, *where), *wrong)
     for number, key in enumerate(config.keys):
         for index, target in enumerate(key.models or ()):
             if target != AUTO and (wrong := _wrong_target(target, config, providers, own)):

@@ -1,4 +1,4 @@
-"""The schema's own words: class docstrings and the docstrings under each field of schema.py, read with `ast`.
+"""The schema's own words: docstrings of classes and under each field of schema.py and schema_routing.py, read by `ast`.
 
 One source serves the types, the JSON Schema and the reference page, so none can drift from the others.
 """
@@ -7,7 +7,7 @@ import ast
 import inspect
 from functools import cache
 
-from freehold.config import schema
+from freehold.config import schema, schema_routing
 
 
 @cache
@@ -32,7 +32,8 @@ def fields() -> dict[tuple[str, str], str]:
 
 
 def _tree() -> list[ast.ClassDef]:
-    return [node for node in ast.parse(inspect.getsource(schema)).body if isinstance(node, ast.ClassDef)]
+    sources = [inspect.getsource(module) for module in (schema, schema_routing)]
+    return [node for source in sources for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
 
 
 def _clean(text: str) -> str:

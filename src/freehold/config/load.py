@@ -52,15 +52,22 @@ def _pulled(env: Mapping[str, str]) -> list[str]:
         return []
 
 
-def load(path: Path | None, env: Mapping[str, str], *, providers: Collection[str] | None = None) -> Loaded:
+def load(
+    path: Path | None,
+    env: Mapping[str, str],
+    *,
+    providers: Collection[str] | None = None,
+    pulled: Collection[str] = (),
+) -> Loaded:
     """Returns the checked configuration of a file, or all defaults for None.
 
-    `providers` are the names built in (`call.providers.rows()`); without them no name of a provider is judged.
+    `providers` are the names built in (`call.providers.rows()`); without them no name of a provider is judged. `pulled`
+    are owned models that need no entry, besides those of the store.
     Raises ConfigErrors with every mistake found.
     """
     if path is None:
         return Loaded(Config(), None, version_of(Config()), Sources())
-    return loads(_read(path), env, file=str(path), providers=providers, path=path, pulled=_pulled(env))
+    return loads(_read(path), env, file=str(path), providers=providers, path=path, pulled={*_pulled(env), *pulled})
 
 
 def loads(

@@ -31,7 +31,7 @@ A small file:
 ```yaml
 {example}```
 
-The sections below are generated from `src/freehold/config/schema.py` by `make docs`.
+The sections below are generated from `schema.py` and `schema_routing.py` in `src/freehold/config/` by `make docs`.
 """
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
-Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$", max_length=200)]
+from freehold.config.schema_routing import Auto, Environment, Labels, Name, Objective, Role
+
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Positive = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
@@ -17,8 +18,8 @@ DialectName = Literal[
     "chat", "responses", "messages", "gemini", "converse", "cohere", "mistral", "ollama", "voyage", "jina"
 ]
 Capability = Literal[
-    "tools", "schema", "images", "audio", "documents", "completions", "embeddings", "rerank", "moderations",
-    "image_generation", "speech", "transcription",
+    "tools", "parallel_tools", "schema", "images", "audio", "documents", "completions", "embeddings", "rerank",
+    "moderations", "image_generation", "speech", "transcription",
 ]  # fmt: skip
 
 
@@ -68,7 +69,11 @@ class ModelFacts(Struct, forbid_unknown_fields=True, omit_defaults=True):
     can: list[Capability] | None = None
     """What it can do; a request that needs more is not sent to it."""
     strength: Annotated[float, Meta(ge=0, le=1)] | None = None
-    """0 to 1: the hardest prompts this model should get from `auto` (1: all of them)."""
+    """0 to 1: how able it is, as far as nothing is learned of it (1: the ablest there is)."""
+    region: str | None = None
+    """Where it runs, such as `eu` or `us`; its provider's where it is not given."""
+    retires: str | None = None
+    """ISO 8601 date from which on it is not chosen any more."""
 
 
 class Provider(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -94,7 +99,10 @@ class Provider(Struct, forbid_unknown_fields=True, omit_defaults=True):
     max_connections: Positive = 1000
     """Connections one worker may hold to it."""
     region: str | None = None
-    """Bedrock and Vertex AI: the cloud's region."""
+    """Where it answers, such as `eu`; for Bedrock and Vertex AI the cloud's own name, such as `eu-central-1`."""
+    cleared: str | None = None
+    """The highest label it may see, such as `confidential+phi`; `internal` for a rented provider where it is not given,
+    everything for an owned one."""
     project: str | None = None
     """Vertex AI: the project's id."""
     api_version: str | None = None
@@ -225,15 +233,6 @@ class Engines(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """An engine that works on requests and sends no byte for this long is tested, and replaced if it fails."""
 
 
-class Auto(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """A model name that decides per request among deployments and aliases."""
-
-    among: Annotated[list[Name], Meta(min_length=1)]
-    """Deployments (`provider/model`, `own/NAME`) and aliases to choose from."""
-    objective: Literal["cheapest", "best", "balanced"] = "cheapest"
-    """The cheapest that is strong enough, the strongest, or between."""
-
-
 class Key(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """A virtual key. Give `key` (or `${VARIABLE}`), or only its `hash` as `freehold keys add` prints it."""
 
@@ -247,6 +246,18 @@ class Key(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Names this key may ask for; none means all."""
     requests_per_minute: Positive | None = None
     """Over this, 429."""
+    providers: list[Name] | None = None
+    """Providers that may answer it (`own` for owned models); none means all."""
+    label: str | None = None
+    """The least label of its requests, such as `confidential`; headers can only raise it."""
+    environment: Name | None = None
+    """The environment its requests belong to, instead of the gateway's."""
+    role: Name | None = None
+    """What its requests are for: a name under `roles`."""
+    objective: Objective | None = None
+    """Instead of the objective of the route that it asks for."""
+    budget: str | None = None
+    """Most that it may spend, such as `$200/month`, `$30/week` or `$5/day` (UTC)."""
     tokens_per_minute: Positive | None = None
     """Input and output tokens together; over this, 429."""
     expires: str | None = None
@@ -259,7 +270,20 @@ class Breaker(Struct, forbid_unknown_fields=True, omit_defaults=True):
     failures: Positive = 5
     """Failures in a row that open it."""
     cooldown: Seconds = 15.0
-    """Seconds until the next try."""
+    """Seconds until the next try; it grows with every time it opens again."""
+    share: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    """Or this share of the recent calls failed."""
+    volume: Positive = 20
+    """Recent calls below which the share says nothing."""
+
+
+class Early(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The beginning of a stream is held back until there is this much of it; then the client sees it at once."""
+
+    seconds: Annotated[float, Meta(ge=0, le=10)] = 2.0
+    """Longest time that what comes before the first content is held back."""
+    bytes: Annotated[int, Meta(ge=0, le=65536)] = 0
+    """Bytes of content that are held back too; 0: the first content is shown at once."""
 
 
 class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -274,7 +298,21 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     engines: Engines = field(default_factory=Engines)
     """How owned models share this machine."""
     models: dict[Name, list[Name] | Auto] = field(default_factory=dict)
-    """An alias: deployments in order of preference; or `auto` with its rules."""
+    """An alias: deployments in order of preference; or a route with its rules."""
+    roles: dict[Name, Role] = field(default_factory=dict)
+    """Kinds of work, such as `bulk` and `customer-facing`."""
+    environment: Name | None = None
+    """The environment this gateway is, such as `prod`: a name under `environments`."""
+    environments: dict[Name, Environment] = field(default_factory=dict)
+    """Who may answer in which environment."""
+    labels: Labels = field(default_factory=Labels)
+    """How sensitive requests are, and who may see them."""
+    predictor: str | None = None
+    """A file that `freehold route train` wrote; the one in the state folder, else the built-in one, where it is not
+    given."""
+    learn: bool = True
+    """Whether requests that a route decided leave their reading (some thirty numbers, no words) in the ledger, so that
+    `freehold route train --ledger` can learn from them. Nothing above `internal` does."""
     keys: list[Key] = field(default_factory=list)
     """Virtual keys, besides those made by `freehold keys add`."""
     timeouts: Timeouts = field(default_factory=Timeouts)
@@ -283,6 +321,8 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Attempts after the first on the same request, over all deployments together."""
     breaker: Breaker = field(default_factory=Breaker)
     """When a failing deployment is left alone."""
+    early: Early = field(default_factory=Early)
+    """How much of a stream is held back, so that one that dies at once can still be answered by another model."""
     strict: bool = False
     """True: a field the chosen provider cannot carry is a 400 instead of an `x-freehold-lost` header."""
     fetch_urls: bool = True

@@ -7,10 +7,16 @@ its maker first.
 
 import re
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from freehold.config.schema import Auto
+from freehold.config.regions import served_in
+from freehold.config.schema_routing import Auto
+from freehold.decide.times import Window
+
+if TYPE_CHECKING:
+    from freehold.decide.decision import Plan
 
 
 class Deployment(Struct, frozen=True):
@@ -29,45 +35,60 @@ class Deployment(Struct, frozen=True):
     can: frozenset[str] | None = None
     input_price: float | None = None
     output_price: float | None = None
+    cached_price: float | None = None
+    """Of input tokens that are read from a prompt cache."""
+    slots: int | None = None
+    """Requests it works on at a time, where that is known beforehand."""
+    region: str | None = None
+    """Where it runs, such as `eu`."""
+    retires: str | None = None
+    """ISO 8601 date from which on it is not chosen."""
     strength: float = 0.5
     listed: bool = True
     """Whether lists of models show it: versions and other second names are found, not shown."""
-
-
-class Drop(Struct, frozen=True):
-    deployment: str
-    reason: str
-    lasting: bool = True
-    """False: only its state right now stands against it, so asking again later may help."""
-
-
-class Plan(Struct, frozen=True):
-    """`attempts` in the order they are tried; `reason` says in a few words why the first is first."""
-
-    attempts: tuple[Deployment, ...]
-    reason: str
-    dropped: tuple[Drop, ...] = ()
 
 
 REASONS = {"direct": "asked for by name", "alias": "first of its alias", "auto": "the only one eligible"}
 
 
 class Choice(Struct):
-    """What a name stands for. `kind` direct: one deployment. alias: in this order. auto: ranked per request."""
+    """What a name stands for.
+
+    direct    one deployment
+    alias     several, in this order
+    auto      several, ranked per request by `rules`
+    split     one of `arms`, by weight; `members` are those of all
+    """
 
     kind: str
     members: tuple[Deployment, ...]
-    objective: str = "cheapest"
-    alone: Plan | None = None
-    """The plan of a choice of one when nothing stands against it: the same each time, so made once."""
+    name: str = ""
+    rules: Auto | None = None
+    """The route as configured; None for what no route stands behind."""
+    arms: tuple[tuple[float, "Choice"], ...] = ()
+    slots: tuple[tuple[Window, "Choice"], ...] = ()
+    """What stands in for it at certain times."""
+    alone: "Plan | None" = None
+    """The plan of a choice of one when nothing stands against it: the same each time, so `plan` makes it once."""
+
+    @property
+    def simple(self) -> bool:
+        """Whether there is nothing to choose."""
+        return len(self.members) == 1 and not self.slots and not self.arms
 
     def at(self, provider: str) -> "Choice":
         """What of the choice is at `provider`: nobody else has what the request goes on from."""
-        return Choice(self.kind, tuple(member for member in self.members if member.provider == provider))
+        arms = tuple((weight, at) for weight, arm in self.arms if (at := arm.at(provider)).members)
+        slots = tuple((window, at) for window, other in self.slots if (at := other.at(provider)).members)
+        members = tuple(member for member in self.members if member.provider == provider)
+        return Choice(self.kind, members, self.name, self.rules, arms, slots)
 
-    def __post_init__(self) -> None:
-        if len(self.members) == 1:
-            self.alone = Plan(self.members, REASONS[self.kind])
+    def present(self, now: float) -> "Choice":
+        """What is in force at `now`, Unix time in seconds."""
+        for window, other in self.slots:
+            if window.open(now):
+                return other.present(now) if other.slots else other
+        return self
 
 
 _NAME = re.compile(r"[A-Za-z0-9@][A-Za-z0-9._:/@+~-]{0,199}")
@@ -103,7 +124,7 @@ class Catalog:
             self._choices[name] = self._build(name, ())
         if "auto" not in self._choices and self.deployments:
             usable = tuple(d for d in self.deployments.values() if d.listed and d.name not in spare)
-            self._choices["auto"] = Choice("auto", usable or tuple(self.deployments.values()))
+            self._choices["auto"] = Choice("auto", usable or tuple(self.deployments.values()), "auto")
         for deployment in self.deployments.values():
             self._choices.setdefault(deployment.name, Choice("direct", (deployment,)))
         for bare, members in self._bare.items():
@@ -125,6 +146,7 @@ class Catalog:
             self._dialect_of(provider, model, template.dialect),
             template.owned,
             can=template.can,
+            region=served_in(template.region, model),
             strength=template.strength,
         )
         choice = Choice("direct", (deployment,))
@@ -142,15 +164,28 @@ class Catalog:
 
     def _build(self, name: str, path: tuple[str, ...]) -> Choice:
         rule = self._models[name]
-        if isinstance(rule, Auto):
-            return Choice("auto", self._members(rule.among, (*path, name)), rule.objective)
-        return Choice("alias", self._members(rule, (*path, name)))
+        path = (*path, name)
+        if not isinstance(rule, Auto):
+            return Choice("alias", self._members(rule, path), name)
+        slots = tuple((Window.of(slot), self._standing_in(slot.use, path)) for slot in rule.schedule)
+        if rule.split:
+            arms = tuple((weight, self._standing_in(one, path)) for one, weight in rule.split.items())
+            members = {member.name: member for _, arm in arms for member in arm.members}
+            return Choice("split", tuple(members.values()), name, rule, arms, slots)
+        return Choice("auto", self._members(rule.among, path), name, rule, slots=slots)
+
+    def _standing_in(self, name: str, path: tuple[str, ...]) -> Choice:
+        """What another name stands for inside a route; nobody where it goes round in a circle."""
+        if name in self._models:
+            return self._build(name, path) if name not in path else Choice("alias", (), name)
+        members = self._members([name], path)
+        return Choice("direct" if len(members) == 1 else "alias", members, name)
 
     def _members(self, names: list[str], path: tuple[str, ...]) -> tuple[Deployment, ...]:
         found: dict[str, Deployment] = {}
         for name in names:
-            if name in self._models and name not in path:
-                members = self._build(name, path).members
+            if name in self._models:
+                members = self._build(name, path).members if name not in path else ()
             else:
                 direct = self.deployments.get(name)
                 choice = Choice("direct", (direct,)) if direct else self.find(name)

@@ -25,6 +25,8 @@ class Peek(Struct):
     documents: bool = False
     notes: object = None
     """What a dialect's `peek` has seen, for its own `patch_request`."""
+    parallel_tools: bool = False
+    """Several calls at once are asked for in so many words."""
 
 
 def without_base64(messages: bytes, mark: bytes) -> bytes:

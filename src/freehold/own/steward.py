@@ -17,7 +17,7 @@ only, because it holds the engines' keys.
 import asyncio
 import os
 import time
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ import msgspec
 
 from freehold.home import write_private
 from freehold.own.budget import Budget
-from freehold.own.engine import Adapter, EngineSpec, Published
+from freehold.own.engine import Adapter, EngineSpec, Progress, Published
 from freehold.own.events import Absent, Event, Heard, Stop, Tick, Wanted, Wedged
 from freehold.own.link import Server, Table, claim
 from freehold.own.slots import Policy
@@ -52,7 +52,9 @@ class Steward:
         budget: Budget | None = None,
         workers: int = 1,
         stall: float = 30.0,
+        gauge: Callable[[str, Progress], None] | None = None,
     ) -> None:
+        """`gauge` is told about once a second what a working engine says of its cache."""
         policy = policy or Policy()
         if adapters is None:
             from freehold.own.engines import adapters as all_adapters
@@ -64,7 +66,7 @@ class Steward:
         self._workers = workers
         self.budget = budget or Budget(run_dir.parent)
         tally = Tally()
-        self._watch = Watch(tally, stall, lambda run, why: self._tell(Wedged(run, why)), self._begin)
+        self._watch = Watch(tally, stall, lambda run, why: self._tell(Wedged(run, why)), self._begin, gauge)
         self._adapters = adapters
         self._transitions = Transitions(
             adapters, policy, self.budget, tally, self._watch, log_dir or run_dir, self._tell, self._begin, self._tick

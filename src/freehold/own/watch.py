@@ -3,6 +3,9 @@
 Observations come from the workers' reports; the engine's own counter is read only when its answers have been silent for
 a while. The probe goes straight to the engine and not through the gateway, so nothing that is in flight delays it but
 the engine itself.
+
+An engine that tells how full its cache is (vLLM, SGLang) is asked for that about once a second while it works, for
+decisions go by it. llama.cpp divides its cache among its places beforehand: it would say nothing new.
 """
 
 import time
@@ -22,12 +25,16 @@ from freehold.own.tally import Tally
 QUIET = 0.25
 """In multiples of the stall: silence after which the engine's own counter is read."""
 
+GAUGE_EVERY = 1.0
+"""Seconds between questions to a working engine how full its cache is."""
+
 COUNTS: dict[str, Counts] = {"llamacpp": "steps", "llama-server": "steps", "vllm": "tokens", "sglang": "tokens"}
 """What an engine's own counter shows; "ends" (of requests only) for the others."""
 
 
 class Watch:
-    """`eject` is called with a run that is wedged, and why. `begin` runs a coroutine beside the steward's task."""
+    """`eject` is called with a run that is wedged, and why. `begin` runs a coroutine beside the steward's task. `gauge`
+    is told what an engine says of its work, where it tells how full its cache is."""
 
     def __init__(
         self,
@@ -35,7 +42,11 @@ class Watch:
         stall: float,
         eject: Callable[[Run, str], None],
         begin: Callable[[Coroutine[Any, Any, None]], None],
+        gauge: Callable[[str, Progress], None] | None = None,
     ) -> None:
+        self._gauge = gauge
+        self._gauged: dict[str, tuple[int, float]] = {}
+        """When an engine was asked last, with the number of its life; never again where that is infinite."""
         self._tally = tally
         self.stall = stall
         self._eject = eject
@@ -65,11 +76,14 @@ class Watch:
     def forget(self, name: str) -> None:
         self._judges.pop(name, None)
         self._heard.pop(name, None)
+        self._gauged.pop(name, None)
 
     def look(self, run: Run, adapter: Adapter) -> None:
         """Called every `period` for each engine that is ready."""
         now = time.monotonic()
         seen = self._tally.look(run.name, run.number, now)
+        if self._gauge is not None and seen.inflight and adapter.metrics is not None:
+            self._ask(run, adapter, now)
         received, since = self._heard.get(run.name, (-1, now))
         if seen.received != received or not seen.inflight:
             self._heard[run.name] = (seen.received, now)
@@ -79,6 +93,25 @@ class Watch:
                 self._begin(self._look_closer(run, adapter))
             return
         self._judge(run, adapter, seen)
+
+    def _ask(self, run: Run, adapter: Adapter, now: float) -> None:
+        number, last = self._gauged.get(run.name, (-1, 0.0))
+        if (number != run.number or now - last >= GAUGE_EVERY) and run.name not in self._reading:
+            self._gauged[run.name] = (run.number, now)
+            self._begin(self._measure(run, adapter))
+
+    async def _measure(self, run: Run, adapter: Adapter) -> None:
+        assert adapter.metrics is not None
+        if run.life is None or self._gauge is None:
+            return
+        try:
+            progress = adapter.progress(await run.life.ask(structs.replace(adapter.metrics, timeout=GAUGE_EVERY)))
+        except EngineError:
+            return
+        if progress.cache is None:
+            self._gauged[run.name] = (run.number, float("inf"))
+        elif run.serves:
+            self._gauge(run.name, progress)
 
     async def _look_closer(self, run: Run, adapter: Adapter) -> None:
         progress = None

@@ -1,15 +1,62 @@
-"""The two things a worker writes about every call upstream: an intent before it, a settlement after it.
+"""What a worker writes down: an intent before every call upstream, a settlement after it, and outcomes, which say how
+good an answer was once somebody or something has judged it.
 
-They are the only truth about spending. An intent without a settlement (the worker was killed) is recovered by the
-ledger as outcome `unknown`. Both are msgpack arrays, so fields may only be appended, each with a default.
+Intents and settlements are the only truth about spending. An intent without a settlement (the worker was killed) is
+recovered by the ledger as outcome `unknown`. Where a route chose among several, the first intent of the request also
+holds the decision: what it was made from, in figures and names, never in words of the prompt, so that it can be learned
+from and made again under other rules. All are msgpack arrays, so fields may only be appended, each with a default.
 """
 
 from typing import Literal
 
 from msgspec import Struct
 
-Outcome = Literal["ok", "failed", "cancelled", "unknown"]
+Ending = Literal["ok", "failed", "cancelled", "unknown"]
 """failed: no usable answer (it may still have cost). cancelled: the client left. unknown: we were killed first."""
+Source = Literal["feedback", "schema", "retry", "judge", "evaluation", "cascade"]
+"""feedback: a client said so. schema: the answer was held to JSON and is, or is not. retry: its reader asked the same
+again. judge: a model compared it. evaluation: its right answer is known. cascade: the check of a cascade."""
+
+
+class Weighed(Struct, array_like=True, gc=False):
+    """A candidate of a decision, in whole numbers because they are short. None: nothing was known."""
+
+    name: str
+    quality: int | None = None
+    """Predicted probability that its answer is right, in ten-thousandths."""
+    price: int | None = None
+    """Expected price of the call in nano-dollars."""
+    latency: int | None = None
+    """Expected milliseconds until the answer is complete."""
+    chance: int = 0
+    """The probability that it would be chosen, in millionths."""
+
+
+class Decided(Struct, array_like=True, gc=False):
+    """How a route decided. `candidates` are those eligible, in the order they were to be tried."""
+
+    route: str
+    propensity: float = 1.0
+    """The probability with which the first candidate was chosen."""
+    explored: bool = False
+    """Chance chose, not the ranking."""
+    kind: str = "chat"
+    needs: str = ""
+    """Names of capabilities, sorted, separated by commas."""
+    input: int = 0
+    """Estimated tokens of the prompt."""
+    output: int = 0
+    """Tokens that the answer may have at most."""
+    limit: int | None = None
+    """Tokens that the client limits each answer to."""
+    ran: str = ""
+    """The deployment at which the conversation ran last, whose cache holds `cached` tokens of the prompt."""
+    cached: int = 0
+    basis: bytes = b""
+    """Four bytes that name the basis of `reading`."""
+    reading: bytes = b""
+    """What the predictor read in the prompt: a small vector (record/readings.py), empty where it is not kept."""
+    candidates: list[Weighed] = []
 
 
 class Intent(Struct, array_like=True, tag="i", gc=False):
@@ -40,6 +87,10 @@ class Intent(Struct, array_like=True, tag="i", gc=False):
     """Version of the configuration in force."""
     reason: str = ""
     """Why this deployment was chosen, in a few words."""
+    label: str = ""
+    """How sensitive the request is, such as `internal`; empty where nobody said."""
+    decided: Decided | None = None
+    """On the first attempt of a request that a route decided."""
 
 
 class Settlement(Struct, array_like=True, tag="s", gc=False):
@@ -69,4 +120,23 @@ class Settlement(Struct, array_like=True, tag="s", gc=False):
     """Fields of the client's request, or of the answer, that could not be carried across; separated by commas."""
 
 
-Entry = Intent | Settlement
+class Outcome(Struct, array_like=True, tag="o", gc=False):
+    """A verdict on one answer. Of several from the same source, the last counts."""
+
+    about: str
+    """A call id, or a request id: then the call that answered it is meant."""
+    source: str
+    """One of `Source`."""
+    value: float
+    """0 wrong to 1 right."""
+    weight: float
+    """How much it says, 1 for a person's plain word."""
+    at: int
+    """Unix time in nanoseconds."""
+    by: str = ""
+    """Name of the virtual key that said so; empty: the gateway itself."""
+    note: str = ""
+    """A code such as `incomplete`, at most 200 characters."""
+
+
+Entry = Intent | Settlement | Outcome

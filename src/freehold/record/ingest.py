@@ -14,8 +14,8 @@ returns, because no segment is written twice (journal.py).
 to its end and will not grow is removed, once the commit is safely on the disk, and its name remembered; one with damage
 is renamed to `*.damaged` instead, for a person to look at.
 
-One odd entry must not stop the ledger. Figures that no call can have (a provider may say anything) are cut to `MOST`
-and the call is left unpriced; a call id that was seen before is kept as `id@2`.
+One odd entry must not stop the ledger: rows.py says what becomes of figures that no call can have. Decisions of routes
+and outcomes of answers go another way, which learned.py describes, in the same transaction.
 
 Only one process ingests at a time: the first to step takes a lock beside the journals and keeps it until `close`, or
 its death. A step of any other does nothing and says `locked`.
@@ -31,23 +31,16 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from freehold.record.entries import Entry, Intent, Settlement
+from freehold.record.entries import Entry, Intent, Outcome, Settlement
 from freehold.record.journal import has_more, incarnation_of, read_segment, remove_unborn, segments, writer_lives
+from freehold.record.learned import Learned
 from freehold.record.prices import Pricer
-from freehold.record.store import OUTCOMES, Store
+from freehold.record.rows import Rows
+from freehold.record.store import Store
 
-MOST: Final = 2**33 - 1
-"""Tokens of one class in one call; more is a lie. All bits set, so that one comparison tests all classes."""
-MOST_COST: Final = 10**16
-"""Nano-dollars of one call, ten million dollars; a call over it stays unpriced."""
-_INTEGER_MAX: Final = 2**63 - 1
-_OUTCOME: Final = {name: number for number, name in enumerate(OUTCOMES)}
-_FAILED: Final = _OUTCOME["failed"]
 _UNKNOWN: Final = Settlement("", "unknown", 0)
 _ENCODE: Final = msgspec.msgpack.Encoder().encode
 _DECODE: Final = msgspec.msgpack.Decoder(Intent).decode
-
-Row = tuple[int | str | None, ...]
 
 
 class IngestReport(Struct):
@@ -78,7 +71,8 @@ class Ingest:
     """Reads the journals under `journal_dir` into `store`. `pricer` may be replaced between steps."""
 
     def __init__(self, store: Store, journal_dir: Path, pricer: Pricer) -> None:
-        self.pricer = pricer
+        self._rows = Rows(store, pricer)
+        self._learned = Learned(store)
         self._store = store
         self._directory = journal_dir
         self._lock = -1
@@ -88,6 +82,14 @@ class Ingest:
         """Names of segments read to the end; whether there was damage in them."""
         self._open: dict[str, tuple[str, Intent]] = {}
         """Incarnation and intent of every call that has not ended."""
+
+    @property
+    def pricer(self) -> Pricer:
+        return self._rows.pricer
+
+    @pricer.setter
+    def pricer(self, pricer: Pricer) -> None:
+        self._rows.pricer = pricer
 
     def step(self, max_entries: int = 20_000) -> IngestReport:
         """Takes in at most `max_entries`. Where it took that many there may be more: call again.
@@ -134,11 +136,12 @@ class Ingest:
         self._done = {name: damage > 0 for name, _, damage, done in journals if done}
         rows = execute("SELECT call, incarnation, intent FROM open_calls")
         self._open = {call: (incarnation, _DECODE(intent)) for call, incarnation, intent in rows}
+        self._learned.load()
         self._loaded = True
 
     def _step(self, max_entries: int) -> IngestReport:
         report = IngestReport()
-        batch = _Batch(self._store, self.pricer, self._open)
+        batch = _Batch(self._rows, self._learned, self._open)
         unread, dead = self._survey()
         for incarnation, queue in unread.items():
             for segment in queue:
@@ -148,7 +151,7 @@ class Ingest:
                     break
         batch.abandon(dead)
         touched = [s for queue in unread.values() for s in queue if s.done or s.offset != self._offset(s.path.name)]
-        if touched or batch.pairs:
+        if touched or batch.pairs or self._learned.pending:
             with self._store.transaction() as connection:
                 report.calls = batch.write(connection)
                 connection.executemany(
@@ -228,9 +231,9 @@ class Ingest:
 class _Batch:
     """The calls that one step finishes. `open_calls` is the ingester's own, kept in step with the table."""
 
-    def __init__(self, store: Store, pricer: Pricer, open_calls: dict[str, tuple[str, Intent]]) -> None:
-        self._store = store
-        self._pricer = pricer
+    def __init__(self, rows: Rows, learned: Learned, open_calls: dict[str, tuple[str, Intent]]) -> None:
+        self._rows = rows
+        self._learned = learned
         self._open = open_calls
         self._new: set[str] = set()
         self._ended: list[tuple[str]] = []
@@ -243,14 +246,15 @@ class _Batch:
         open_calls, new, pairs = self._open, self._new, self.pairs
         self.entries += len(entries)
         for _, entry in entries:
-            call = entry.call
             if type(entry) is Intent:
+                call = entry.call
                 if call in open_calls:
                     self._end(call, _UNKNOWN)
                 open_calls[call] = (incarnation, entry)
                 new.add(call)
                 self.newest = entry.at
             elif type(entry) is Settlement:
+                call = entry.call
                 found = open_calls.pop(call, None)
                 if found is None:
                     pairs.append((_lost_intent(call, self.newest, incarnation), entry))
@@ -260,6 +264,8 @@ class _Batch:
                 else:
                     self._ended.append((call,))
                 pairs.append((found[1], entry))
+            elif type(entry) is Outcome:
+                self._learned.add(entry)
 
     def abandon(self, dead: set[str]) -> None:
         """Ends every open call of the dead incarnations as unknown."""
@@ -269,9 +275,8 @@ class _Batch:
     def write(self, connection: sqlite3.Connection) -> int:
         """Writes everything, inside a transaction; returns how many calls were finished."""
         if self.pairs:
-            last = connection.execute("SELECT coalesce(max(id), 0) FROM calls").fetchone()[0]
-            _insert(connection, [self._row(intent, end) for intent, end in self.pairs])
-            connection.execute(_ADD_SPEND, (last,))
+            self._rows.write(connection, self.pairs)
+        self._learned.write(connection, self.pairs)
         connection.executemany("DELETE FROM open_calls WHERE call = ?", self._ended)
         connection.executemany(
             "INSERT INTO open_calls (call, incarnation, intent) VALUES (?, ?, ?)",
@@ -287,113 +292,8 @@ class _Batch:
             self._ended.append((call,))
         self.pairs.append((intent, end))
 
-    def _row(self, i: Intent, s: Settlement) -> Row:
-        store, names = self._store, self._store.names
-        if 0 <= (s.uncached | s.cache_read | s.cache_write_5m | s.cache_write_1h | s.output) <= MOST:
-            price, cost = self._price(i, s)
-        else:
-            s, price, cost = _cut(s), None, None
-        return (
-            i.call,
-            None if i.call == f"{i.request}-{i.attempt}" else i.request,
-            i.at,
-            store.routes[i.key, i.asked, i.deployment, i.provider, i.model, i.dialect, i.owned],
-            i.attempt,
-            i.stream,
-            i.held,
-            names[i.reason],
-            names[i.config],
-            _OUTCOME.get(s.outcome, _FAILED),
-            s.status,
-            s.uncached,
-            s.cache_read,
-            s.cache_write_5m,
-            s.cache_write_1h,
-            s.output,
-            s.reasoning,
-            s.audio_input,
-            s.audio_output,
-            s.estimated,
-            s.first_us,
-            s.total_us,
-            s.upstream_id,
-            names[s.served],
-            names[s.error],
-            price,
-            cost,
-            names[s.lost] if s.lost else None,
-        )
-
-    def _price(self, i: Intent, s: Settlement) -> tuple[int | None, int | None]:
-        """Returns the price row and the cost. A call that failed without a token cost nothing, whatever the price."""
-        if s.outcome == "unknown":
-            return None, None
-        if s.outcome == "failed" and not (
-            s.uncached or s.output or s.cache_read or s.cache_write_5m or s.cache_write_1h
-        ):
-            return None, 0
-        if i.owned:
-            rates = self._pricer.owned(i.provider, i.model)
-            if rates is None:
-                return None, 0
-        else:
-            rates = self._pricer.rates(i.provider, i.model, s.served, i.at)
-            if rates is None:
-                return None, None
-        cost = self._pricer.cost(s, rates)
-        if cost is None or cost > MOST_COST:
-            return None, None
-        return self._store.prices[rates], cost
-
-
-def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
-    connection.execute("SAVEPOINT calls")
-    try:
-        connection.executemany(_INSERT_CALL, rows)
-    except (sqlite3.IntegrityError, OverflowError):
-        connection.execute("ROLLBACK TO calls")
-        for row in rows:
-            _insert_odd(connection, row)
-    connection.execute("RELEASE calls")
-
-
-def _insert_odd(connection: sqlite3.Connection, row: Row) -> None:
-    """Inserts a row that may hold a call id seen before, or integers that no column can hold."""
-    call, *others = (min(value, _INTEGER_MAX) if isinstance(value, int) else value for value in row)
-    name, again = call, 1
-    while connection.execute("SELECT 1 FROM calls WHERE call = ?", (name,)).fetchone():
-        again += 1
-        name = f"{call}@{again}"
-    connection.execute(_INSERT_CALL, (name, *others))
-
-
-def _cut(s: Settlement) -> Settlement:
-    counts = ("uncached", "cache_read", "cache_write_5m", "cache_write_1h", "output")
-    parts = ("reasoning", "audio_input", "audio_output")
-    return msgspec.structs.replace(s, **{name: min(max(getattr(s, name), 0), MOST) for name in (*counts, *parts)})
-
 
 def _lost_intent(call: str, newest: int, incarnation: str) -> Intent:
     """Stands for an intent that was damaged, dated by what was read before it."""
     at = newest or int(incarnation.rpartition("-")[2])
     return Intent(call, call, at, 1, "", "", "", "", "", "", False, False, 0, "")
-
-
-_INSERT_CALL: Final = (
-    "INSERT INTO calls (call, request, at, route, attempt, stream, held, reason, config, outcome, status, uncached,"
-    " cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_input, audio_output, estimated, first_us,"
-    " total_us, upstream_id, served, error, price, cost, lost)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-)
-_ADD_SPEND: Final = (
-    "INSERT INTO spend (hour, route, calls, ok, failed, cancelled, unknown, unpriced, estimated, input, cached, output,"
-    " cost) SELECT at / 3600000000000, route, count(*), sum(outcome = 0), sum(outcome = 1), sum(outcome = 2),"
-    " sum(outcome = 3), sum(cost IS NULL AND outcome != 3), sum(estimated),"
-    " sum(uncached + cache_read + cache_write_5m + cache_write_1h), sum(cache_read), sum(output),"
-    " coalesce(sum(cost), 0) FROM calls WHERE id > ? GROUP BY 1, 2"
-    " ON CONFLICT (hour, route) DO UPDATE SET calls = calls + excluded.calls, ok = ok + excluded.ok,"
-    " failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled,"
-    " unknown = unknown + excluded.unknown, unpriced = unpriced + excluded.unpriced,"
-    " estimated = estimated + excluded.estimated, input = input + excluded.input, cached = cached + excluded.cached,"
-    " output = output + excluded.output, cost = cost + excluded.cost"
-)

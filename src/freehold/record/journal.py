@@ -37,7 +37,7 @@ from zlib import crc32
 import msgspec
 
 from freehold.errors import InternalError
-from freehold.record.entries import Entry, Intent, Settlement
+from freehold.record.entries import Entry
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 GROWTH: Final = 1024 * 1024
@@ -48,7 +48,7 @@ _HEADER: Final = Layout("<II")
 _FRAME_MAX: Final = _HEADER.size + MAX_PAYLOAD
 _CHUNK: Final = 2 * 1024 * 1024
 _NAME: Final = re.compile(r"(?P<worker>[A-Za-z0-9_]+)-(?P<start>\d+)\.(?P<segment>\d{6,})")
-_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[is]", re.DOTALL)
+_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[iso]", re.DOTALL)
 """How every payload begins in msgpack: the array's header, then the tag, a string of one character."""
 
 State = Literal["more", "end", "torn"]
@@ -92,7 +92,7 @@ class Journal:
         except OSError as error:
             raise self._failed("cannot be opened", error) from error
 
-    def append(self, entry: Intent | Settlement) -> None:
+    def append(self, entry: Entry) -> None:
         """Writes one entry. Raises `JournalError`; then no reader ever sees it, and a later try may succeed.
 
         (With `fsync` a failed flush may leave an entry to be seen; a lone intent becomes a call of unknown outcome.)

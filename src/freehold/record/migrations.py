@@ -125,6 +125,48 @@ def m002_lost(connection: sqlite3.Connection) -> None:
     )
 
 
+@migration
+def m003_learning(connection: sqlite3.Connection) -> None:
+    """How routes decided and how good the answers were; and the label of each call, NULL: nobody said."""
+    for statement in (
+        "ALTER TABLE calls ADD COLUMN label INTEGER REFERENCES names",
+        """CREATE TABLE decisions ( -- of requests that a route decided, beside their first call
+            call INTEGER PRIMARY KEY REFERENCES calls,
+            route INTEGER NOT NULL REFERENCES names,
+            propensity REAL NOT NULL, explored INTEGER NOT NULL,
+            quality INTEGER,          -- predicted of the first candidate, in ten-thousandths
+            expected INTEGER,         -- price expected of the first candidate, in nano-dollars
+            kind INTEGER NOT NULL REFERENCES names, needs INTEGER REFERENCES names,
+            input INTEGER NOT NULL, output INTEGER NOT NULL, most INTEGER,
+            ran INTEGER REFERENCES names, cached INTEGER NOT NULL,
+            basis BLOB, reading BLOB, -- record/readings.py
+            candidates BLOB NOT NULL  -- msgpack: [[name, quality, price, latency, chance], ...] as entries.Weighed
+            ) STRICT""",
+        """CREATE TABLE outcomes (
+            call INTEGER NOT NULL REFERENCES calls,
+            source INTEGER NOT NULL,  -- place in learned.SOURCES
+            value REAL NOT NULL, weight REAL NOT NULL,
+            at INTEGER NOT NULL,
+            by INTEGER NOT NULL REFERENCES names, note INTEGER REFERENCES names,
+            PRIMARY KEY (call, source)) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE open_outcomes ( -- their call is not in the ledger yet
+            about TEXT NOT NULL, source INTEGER NOT NULL,
+            entry BLOB NOT NULL,      -- as in the journal
+            PRIMARY KEY (about, source)) STRICT""",
+        "DROP VIEW ledger",
+        _LEDGER.replace(  # noqa: S608  nothing in it comes from outside
+            "errors.name AS error,",
+            "errors.name AS error, losses.name AS lost, labels.name AS label, rules.name AS ruled_by, propensity,"
+            " explored, quality / 1e4 AS quality, expected / 1e9 AS expected_usd,"
+            " (SELECT sum(value * weight) / sum(weight) FROM outcomes WHERE outcomes.call = calls.id) AS value,",
+        )
+        + "LEFT JOIN names AS losses ON losses.id = calls.lost LEFT JOIN names AS labels ON labels.id = calls.label"
+        " LEFT JOIN (SELECT call AS first, route AS ruled_by, propensity, explored, quality, expected FROM decisions)"
+        " AS ruled ON ruled.first = calls.id LEFT JOIN names AS rules ON rules.id = ruled.ruled_by",
+    ):
+        connection.execute(statement)
+
+
 _LEDGER = """
 CREATE VIEW ledger AS -- `calls` in words, for people with an SQL prompt
 SELECT

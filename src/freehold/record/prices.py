@@ -191,14 +191,17 @@ class Pricer:
         unit = rates.unit
         return total if unit == 1 else (total + unit // 2) // unit
 
-    def per_million(self, provider: str, model: str) -> tuple[float, float] | None:
-        """Returns (input, output) in US dollars per million tokens as of now, for prompts below any step."""
+    def per_million(self, provider: str, model: str) -> tuple[float, float, float | None] | None:
+        """Returns (input, output, cached input) in US dollars per million tokens as of now, for prompts below any step.
+
+        The last is None where no price for it is known."""
         rates = self.rates(provider, model)
         if rates is None:
             return None
         step = rates.steps[0]
         scale = rates.unit * _PER_TOKEN
-        return (step.input or 0) / scale, (step.output or 0) / scale
+        cached = None if step.cache_read is None else step.cache_read / scale
+        return (step.input or 0) / scale, (step.output or 0) / scale, cached
 
     def _schedule(self, provider: str, model: str, served: str) -> _Schedule:
         facts = self._declared.get((provider, model))

@@ -8,6 +8,7 @@ outcome, whose worker was killed before it could write what was used.
 """
 
 import sqlite3
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal, get_args
 
@@ -78,6 +79,21 @@ def spend(
         (_hour(since) if since else 0, _hour(until) if until else 2**62),
     )
     return [_spend(row) for row in rows]
+
+
+def spent_by_key(connection: sqlite3.Connection, since: Sequence[float]) -> dict[str, tuple[int, ...]]:
+    """Returns nano-dollars by key, for each moment of `since` (Unix time in seconds, cut to the hour) up to now.
+
+    Keys that spent nothing since the earliest are left out. Calls of unknown outcome or price are in no sum.
+    """
+    hours = [int(moment) // _HOUR for moment in since]
+    sums = ", ".join("sum(iif(hour >= ?, cost, 0))" for _ in hours)
+    rows = connection.execute(
+        f"SELECT names.name, {sums} FROM spend JOIN routes ON routes.id = spend.route"  # noqa: S608
+        " JOIN names ON names.id = routes.key WHERE hour >= ? GROUP BY routes.key",
+        (*hours, min(hours)),
+    )
+    return {name: tuple(costs) for name, *costs in rows if any(costs)}
 
 
 def total(groups: list[Spend]) -> Spend:

@@ -11,6 +11,7 @@ from freehold.call.profiles.speaks import dialect_of
 from freehold.call.providers import Endpoint
 from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
+from freehold.config.regions import served_in
 from freehold.config.schema import Config, ModelFacts
 from freehold.decide import Catalog, Deployment
 from freehold.own.catalog import BOX, Served, engine_specs, served
@@ -21,6 +22,8 @@ OWN = "own"
 TALK = frozenset({"tools", "schema", "completions"})
 """What llama.cpp does for any model with a chat template, before the engine says so itself."""
 DEFAULT_STRENGTH = 0.5
+_AWAY = (":cloud", "-cloud")
+"""How Ollama's models are called that its server only passes on to ollama.com: nobody owns those."""
 
 
 def build_catalog(
@@ -45,7 +48,15 @@ def build_catalog(
                 facts = models.facts(endpoint.name, model, endpoint.models.get(model))
                 deployments[name] = _rented(name, endpoint, model, facts, rates.get(name))
     templates = {
-        endpoint.name: Deployment("", endpoint.name, "", endpoint.dialect, endpoint.owned, strength=DEFAULT_STRENGTH)
+        endpoint.name: Deployment(
+            "",
+            endpoint.name,
+            "",
+            endpoint.dialect,
+            endpoint.owned,
+            region=endpoint.region,
+            strength=DEFAULT_STRENGTH,
+        )
         for endpoint in endpoints.values()
     }
     return Catalog(deployments, templates, config.models, spare=frozenset({f"{OWN}/{BOX}"}), dialect_of=dialect_of)
@@ -58,6 +69,7 @@ def owned_specs(loaded: Loaded) -> list[EngineSpec]:
 def _owned(config: Config, names: Mapping[str, Served], engines: Mapping[str, Engine]) -> Iterator[Deployment]:
     """A version and LoRA weights are, as far as nothing else is declared, what the model is that they belong to."""
     declared = {own_name(owned): owned.facts for owned in config.own}
+    parallel = {own_name(owned): owned.parallel for owned in config.own}
     waiting = {name: Served(name, name, 0) for name in (*declared, *engines) if name not in names}
     for model, one in {**names, **waiting}.items():
         engine = engines.get(one.engine)
@@ -71,9 +83,13 @@ def _owned(config: Config, names: Mapping[str, Served], engines: Mapping[str, En
             owned=True,
             context=facts.context or (engine.context if engine else None) or one.context or None,
             max_output=facts.max_output,
-            can=frozenset(facts.can or (engine.capabilities if engine and engine.capabilities else TALK)),
+            can=frozenset(facts.can or models.several(engine.capabilities if engine and engine.capabilities else TALK)),
             input_price=facts.input or 0.0,
             output_price=facts.output or 0.0,
+            cached_price=facts.cached,
+            slots=parallel.get(one.engine),
+            region=facts.region,
+            retires=facts.retires,
             strength=(0.0 if model == BOX else 0.3) if facts.strength is None else facts.strength,
             listed=one.listed,
         )
@@ -81,17 +97,21 @@ def _owned(config: Config, names: Mapping[str, Served], engines: Mapping[str, En
 
 def _rented(name: str, endpoint: Endpoint, model: str, facts: ModelFacts, rate: Rate | None) -> Deployment:
     free = 0.0 if endpoint.owned else None
+    owned = endpoint.owned and not (endpoint.row.local and model.endswith(_AWAY))
     return Deployment(
         name,
         endpoint.name,
         model,
         dialect_of(endpoint.name, model, endpoint.dialect),
-        owned=endpoint.owned,
+        owned=owned,
         context=facts.context,
         max_output=facts.max_output,
         can=frozenset(facts.can) if facts.can is not None else None,
         input_price=_first(facts.input, rate.input if rate else free),
         output_price=_first(facts.output, rate.output if rate else free),
+        cached_price=_first(facts.cached, rate.cached if rate else None),
+        region=facts.region or served_in(endpoint.region, model),
+        retires=facts.retires,
         strength=DEFAULT_STRENGTH if facts.strength is None else facts.strength,
     )
 

@@ -22,6 +22,7 @@ from freehold.call.target import Address
 from freehold.call.transport import Flight, Origin, Pool
 from freehold.errors import EngineError
 from freehold.own.link import Answered, Row, Want
+from freehold.serve.pace import Pace
 from freehold.serve.published import Engine
 from freehold.serve.queues import FairQueue, Waiter
 
@@ -102,8 +103,9 @@ class Life:
         self.last_answer: tuple[int, float, int, float] | None = None
 
     def answered(self, read: int, first: float, written: int, total: float) -> None:
-        """Keeps how fast it was, for the steward's judge of wedged engines: the last one is enough."""
+        """Keeps how fast it was, for decisions, and for the steward's judge of wedged engines: the last is enough."""
         self.last_answer = (read, first, written, total)
+        self.gate.pace.learn(read, first, written, total)
 
     def leave(self, flight: Flight) -> None:
         """The request is over, however it ended."""
@@ -166,6 +168,8 @@ class Gate:
         self.queue = FairQueue()
         self.entry: Engine | None = None
         self.reported = Want(name, 0)
+        self.pace = Pace()
+        """Of this engine, whichever life."""
         self._born = time.monotonic()
 
     def enter(self, flight: Flight) -> Life | None:

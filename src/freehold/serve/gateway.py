@@ -9,8 +9,11 @@ import asyncio
 import difflib
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
+from freehold.admit.budget import Budgets, Spent
 from freehold.admit.keys import Keyring, read_keys
 from freehold.admit.limits import Limits
 from freehold.call.auth import Auth
@@ -19,14 +22,17 @@ from freehold.call.clouds import Signing, make_auth
 from freehold.call.fetch_url import UrlLimits
 from freehold.call.profiles import traits
 from freehold.call.providers import Endpoint, resolve
+from freehold.call.ratelimits import RateWindow
 from freehold.call.talk import COUNTERS
 from freehold.call.target import Address, Target
 from freehold.call.transport import Origin, Pool
 from freehold.call.transport.pool import IDLE_SECONDS
+from freehold.config.checks_labels import key_trouble
 from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.decide import Catalog, Deployment, Plan
+from freehold.decide.signals import Signals
 from freehold.dialects.converse.invoke import messages_on_vertex
 from freehold.errors import ConfigError, EngineError
 from freehold.home import home, journal_dir, keys_file, run_dir
@@ -35,14 +41,19 @@ from freehold.own.guard import callers_fault, guard
 from freehold.own.tools import assist
 from freehold.record.journal import Journal
 from freehold.record.metrics import Metrics
+from freehold.serve.board import Board
+from freehold.serve.cascade import Reliabilities
 from freehold.serve.catalog import OWN, build_catalog, owned_specs
 from freehold.serve.engines import EngineTable
 from freehold.serve.exchange import Exchange
 from freehold.serve.flights import Flights
 from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate
 from freehold.serve.kept import KeptResponses
+from freehold.serve.pressure import Pressure
 from freehold.serve.published import Engine, Local, Published, Rates, stamp
 from freehold.serve.rollout import Rollouts
+from freehold.serve.rulebook import Rulebook
+from freehold.serve.sessions import Sessions
 from freehold.serve.shadow import Rule, Shadows
 
 
@@ -59,8 +70,16 @@ class Shared:
         self.rollouts = Rollouts(run_dir(), self.worker)
         self._rates = Published(run_dir() / "rates.json", Rates)
         self._local = Published(run_dir() / "local.json", Local)
+        self._spent = Published(run_dir() / "spent.json", Spent)
+        self.budgets = Budgets()
+        self.budgets.update(self._spent.value)
         self.kept = KeptResponses(home() / "responses.db", keep_days)
         self.breakers: dict[str, Breaker] = {}
+        self.windows: dict[str, RateWindow] = {}
+        self.sessions = Sessions(run_dir() / "sessions", life=self._life)
+        self.reliabilities = Reliabilities()
+        self.watches: dict[str, Any] = {}
+        self.pressure = Pressure(self.watches, self.windows, Board(run_dir() / "board", index + 1))
         self._auths: dict[Signing, Auth] = {}
         self._pools: dict[tuple[str, float, int], Pool] = {}
         self._keys = stamp(keys_file())
@@ -73,6 +92,14 @@ class Shared:
             origin = Origin.parse(base_url)
             pool = self._pools[key] = Pool(origin, connect_timeout=connect, limit=limit, idle_seconds=idle)
         return pool
+
+    def _life(self, name: str) -> int:
+        """Which life an owned model's engine lives; 0 for what has no engine."""
+        provider, _, model = name.partition("/")
+        engine = self.table.entries.get(model) if provider == OWN else None
+        if engine is None:
+            return 0
+        return zlib.crc32(repr((engine.number, engine.base_url, engine.api_key)).encode())  # numbers begin anew
 
     def auth(self, signing: Signing) -> Auth:
         """Returns what signs requests so; tokens outlive a configuration. Raises EngineError: what is missing."""
@@ -90,6 +117,8 @@ class Shared:
         self.table.refresh()
         self.rollouts.refresh()
         engines, self.table.changed = self.table.changed, False
+        if self._spent.refresh():
+            self.budgets.update(self._spent.value)
         files = [published.refresh() for published in (self._rates, self._local)]
         return any(files) or keys != self._keys or engines
 
@@ -123,6 +152,7 @@ class Shared:
         self.journal.close()
         self.limits.close()
         self.kept.close()
+        self.sessions.close()
 
 
 class Gateway:
@@ -144,11 +174,13 @@ class Gateway:
         self.strict = self.config.strict
         self._fetch = UrlLimits() if self.config.fetch_urls else None
         self._patience = (self.config.retries, self.config.timeouts.total)
-        self.keyring = Keyring([*self.config.keys, *read_keys(keys_file())])
+        self.keyring = Keyring([*self.config.keys, *read_keys(keys_file())], lambda key: key_trouble(self.config, key))
         self.endpoints = resolve(self.config, os.environ, local=shared.local.addresses)
         self.catalog: Catalog = build_catalog(
             loaded, self.endpoints, shared.engines, shared.rates.rates, shared.local.models
         )
+        self.rulebook = Rulebook(loaded, self.catalog)
+        shared.sessions.know(self.catalog.deployments)
         self.served = served(owned_specs(loaded))
         shared.table.configure(self.config.engines.queue, self.config.engines.waiting, self.config.timeouts.connect)
         rules = {f"{OWN}/{own_name(o)}": Rule(o.shadow.to, o.shadow.percent) for o in self.config.own if o.shadow}
@@ -208,6 +240,12 @@ class Gateway:
         """The way to an owned model's engine."""
         one = self.served.get(deployment.model)
         return self.shared.table.gate(one.engine if one is not None else deployment.model)
+
+    def seen(self, deployment: Deployment) -> Signals:
+        """What is seen of a deployment right now."""
+        if deployment.provider == OWN:
+            return self.shared.pressure.owned(deployment, self.gate(deployment))
+        return self.shared.pressure.rented(deployment)
 
     def _breaker(self, name: str) -> Breaker:
         breaker = self.shared.breakers.get(name)

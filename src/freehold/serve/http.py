@@ -19,6 +19,7 @@ import httptools
 
 from freehold.dialects import chat
 from freehold.errors import BadRequest, FreeholdError, TooLarge
+from freehold.labels.rules import HEADER as LABEL
 from freehold.serve.exchange import Exchange
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -134,7 +135,10 @@ class HttpConnection(asyncio.Protocol):
         exchange.method = parser.get_method().decode("ascii")
         exchange.version = version = parser.get_http_version()
         exchange.keep_alive = version != "1.0" and parser.should_keep_alive() and not self.closing
-        exchange.headers = dict(fields)
+        exchange.headers = headers = dict(fields)
+        if len(headers) != len(fields) and LABEL in headers:
+            # Each may raise the label: one that a proxy has added is not replaced by the client's own.
+            headers[LABEL] = b",".join(value for name, value in fields if name == LABEL)
         path, _, exchange.query = self._url.partition(b"?")
         exchange.path = path.decode("ascii") if path[:1] == b"/" and path.find(b"%") < 0 else _path(self._url)
         exchange.started = self._loop.time()

@@ -2,8 +2,8 @@
 
 serve      the raw request (Exchange)
 admit      whose key, may it ask for this model, is it within its limits: a hold on the worst case
-classify   facts: what it needs, how big it is, how hard it looks
-decide     facts + configuration -> Plan: attempts in order, and who was dropped, with reasons
+classify   facts: what it needs, how big it is, how sensitive
+decide     facts + rules -> Plan: attempts in order, and who was dropped, with reasons
 call       the attempts, until one answers; each is journalled before and after
 record     the hold is settled, metrics are counted
 answer     the client's own dialect, with who served it and why
@@ -13,15 +13,15 @@ import time
 
 from freehold.admit.keys import Principal, check_model
 from freehold.call.attempts import Answer, call
-from freehold.call.talk import Count, Talk
+from freehold.call.talk import Count
 from freehold.call.transport import Flight
-from freehold.classify import Facts, difficulty, facts
-from freehold.decide import Choice, Plan, plan
+from freehold.classify import facts
+from freehold.decide import Choice
 from freehold.dialects import responses
-from freehold.dialects.conversation import Text
-from freehold.errors import BadRequest, NoCandidate, NotFound
+from freehold.errors import BadRequest, NotFound
 from freehold.serve import kept
 from freehold.serve.answer import send_stream, send_whole
+from freehold.serve.decision import decide
 from freehold.serve.endpoints import KEEPS, LOADS, Endpoint, answer_loading
 from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
@@ -44,13 +44,9 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
 
     known = facts(peek, endpoint.kind)
     operation = endpoint.operation(exchange, peek, gateway.strict_for(exchange))
-    if choice.kind == "auto" and isinstance(operation, Talk):
-        _estimate_difficulty(known, operation)
     if only is not None:
         choice = _at(choice, only, peek.model)
-    decision = decide(gateway, known, choice)
-    if gateway.shared.rollouts.trials:
-        decision = gateway.tried(decision, exchange)
+    decision = decide(gateway, exchange, principal, known, choice, operation)
     gateway.metrics.decision(choice.kind)
 
     if isinstance(operation, Count) and not gateway.can_count(decision.attempts[0]):
@@ -95,37 +91,6 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
 async def _keep(gateway: Gateway, principal: Principal, exchange: Exchange, body: bytes, answer: Answer) -> None:
     """Keeps an answer of the Responses API before the client can have seen its end."""
     await gateway.kept.keep(principal, body, responses.echo(body), answer)
-
-
-def decide(gateway: Gateway, known: Facts, choice: Choice) -> Plan:
-    """Returns a plan with at least one attempt. Raises NoCandidate with every reason otherwise."""
-    decision = plan(known, choice, gateway.health)
-    if decision.attempts:
-        return decision
-    reasons = "; ".join(f"{drop.deployment}: {drop.reason}" for drop in decision.dropped) or "it has no deployment"
-    lasting = all(drop.lasting for drop in decision.dropped)
-    raise NoCandidate(
-        f"nobody can answer as {known.asked!r} ({reasons})",
-        hint="change the request or the model"
-        if lasting
-        else "try again in a moment; freehold doctor checks deployments",
-        status=400 if lasting else 503,
-        param="model",
-        retry_after=None if lasting else gateway.soonest([drop.deployment for drop in decision.dropped]),
-    )
-
-
-def _estimate_difficulty(known: Facts, operation: Talk) -> None:
-    """Fills in how hard the last user message looks; only automatic choices pay for reading it."""
-    conversation = operation.conversation
-    for turn in reversed(conversation.turns):
-        if turn.role == "user":
-            text = "\n".join(part.text for part in turn.parts if isinstance(part, Text))
-            if text:
-                estimate = difficulty(text, turns=len(conversation.turns), tools=bool(conversation.tools))
-                known.difficulty, known.signs = estimate.score, estimate.signs
-                return
-    known.difficulty = 0.0
 
 
 def _at(choice: Choice, provider: str, name: str) -> Choice:

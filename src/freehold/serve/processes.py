@@ -17,6 +17,7 @@ from freehold.config.problems import file_error
 from freehold.home import write_private
 from freehold.own.catalog import engine_specs
 from freehold.own.weights.store import open_store
+from freehold.serve.rehearsal import rehearse
 
 _PR_SET_PDEATHSIG = 1
 
@@ -57,6 +58,7 @@ class Snapshotted:
         added = _content(self.deployed)
         loaded = self._checked(content, added)
         engine_specs(loaded.config, loaded.path, sources=loaded.sources)
+        rehearse(loaded)
         write_private(self._copy, content)
         write_private(self._deployed_copy, added)
         return loaded

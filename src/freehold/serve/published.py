@@ -51,6 +51,8 @@ class Rate(Struct, array_like=True):
 
     input: float
     output: float
+    cached: float | None = None
+    """Of input read from a prompt cache."""
 
 
 class Rates(Struct):

@@ -9,23 +9,28 @@ saved with its rows, and the parent starts it again.
 import asyncio
 import os
 import signal
+import sqlite3
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
+from freehold.admit.budget import Spent
+from freehold.admit.keys import read_keys
 from freehold.call.discover import probe_local
 from freehold.call.providers import resolve, rows
 from freehold.call.transport import fetch
+from freehold.config.budgets import PERIODS, began
 from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.config.sizes import parse_size
 from freehold.errors import ConfigError, FreeholdError
-from freehold.home import database, home, journal_dir, log_dir, run_dir, write_private
+from freehold.home import database, home, journal_dir, keys_file, log_dir, run_dir, write_private
 from freehold.own.budget import Budget
 from freehold.own.catalog import engine_specs, reasons, unpulled, words
+from freehold.own.engine import Progress
 from freehold.own.events import Absent
 from freehold.own.steward import Steward
 from freehold.own.stock import asked
@@ -35,6 +40,8 @@ from freehold.record.ingest import Ingest
 from freehold.record.metrics import fold_departed, save_ledger
 from freehold.record.prices import Pricer, price_age
 from freehold.record.store import Store
+from freehold.record.usage import spent_by_key
+from freehold.serve.board import STEWARD, Board, Load
 from freehold.serve.catalog import build_catalog
 from freehold.serve.processes import Snapshotted, die_with_parent
 from freehold.serve.published import Local, Rate, Rates
@@ -47,6 +54,7 @@ LOCAL_EVERY = 30.0
 STORE_EVERY = 0.25
 JUDGE_EVERY = 1.0
 FOLD_EVERY = 5.0
+SPENT_EVERY = 2.0
 
 
 def run(source: Snapshotted) -> None:
@@ -108,7 +116,9 @@ class _Engines:
             budget=self._budget,
             workers=config.server.workers,
             stall=config.engines.stall,
+            gauge=self._gauge,
         )
+        self._board = Board(run_dir() / "board", STEWARD)
         self._pulls = Pulls(self._apply, _say)
         self._referee = Referee(run_dir(), home() / "rollouts.json", self._store.promote)
         self._apply()
@@ -118,6 +128,10 @@ class _Engines:
             await self._steward.run(stop)
         finally:
             await self._pulls.close()
+
+    def _gauge(self, engine: str, progress: Progress) -> None:
+        """Tells the workers how full an engine says its cache is."""
+        self._board.write(engine, Load(cache=progress.cache or 0.0), time.monotonic())
 
     def configure(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -190,6 +204,8 @@ class _Ledger:
         self._ingest = Ingest(self._store, journal_dir(), self._pricer)
         self._loaded = loaded
         self._rates_due = True
+        self._spending = Spending()
+        self._spending_at = 0.0
 
     def configure(self, loaded: Loaded) -> None:
         self._loaded = loaded
@@ -226,12 +242,19 @@ class _Ledger:
         self._store.close()
 
     def _step(self) -> bool:
+        start = time.time()
         report = self._ingest.step(INGEST_BATCH)
         if report.entries or report.calls:
             totals = self._store.totals()
             totals.lag_seconds = report.lag_seconds
             save_ledger(run_dir(), totals)
-        return report.entries >= INGEST_BATCH
+        self._spending.changed |= report.calls > 0
+        if report.entries >= INGEST_BATCH:
+            return True
+        if not report.locked and not 0 <= start - self._spending_at < SPENT_EVERY:
+            self._spending_at = start
+            self._spending.publish(self._store.connection, self._loaded.config, start)
+        return False
 
     def _publish_rates(self) -> None:
         """Prices of every deployment that can be chosen, for ranking: loaded once, the price data is slow to import."""
@@ -244,6 +267,35 @@ class _Ledger:
                 rates[deployment.name] = Rate(*found)
         age = price_age()
         write_private(run_dir() / "rates.json", msgspec.json.encode(Rates(age.isoformat() if age else "", rates)))
+
+
+class Spending:
+    """run/spent.json: what each key has spent in the present day, week and month, if any key has a budget."""
+
+    def __init__(self) -> None:
+        self._starts: dict[str, float] = {}
+        self._keys: dict[str, tuple[int, int, int]] = {}
+        self.changed = True
+        """Whether calls have come into the ledger since the sums were made."""
+
+    def publish(self, connection: sqlite3.Connection, config: Config, at: float) -> None:
+        """`at`: Unix time in seconds up to which the ledger is complete."""
+        if not _budgeted(config):
+            return
+        starts: dict[str, float] = {period: began(period, at) for period in PERIODS}
+        if self.changed or starts != self._starts:
+            sums = spent_by_key(connection, [starts[period] for period in PERIODS])
+            self._keys = {name: (day, week, month) for name, (day, week, month) in sums.items()}
+            self._starts, self.changed = starts, False
+        write_private(run_dir() / "spent.json", msgspec.json.encode(Spent(at, self._starts, self._keys)))
+
+
+def _budgeted(config: Config) -> bool:
+    """Whether some key may have a budget; a key file that cannot be read says nothing to the contrary."""
+    try:
+        return any(key.budget is not None for key in (*config.keys, *read_keys(keys_file())))
+    except ConfigError:
+        return True
 
 
 def _pricer(loaded: Loaded) -> Pricer:

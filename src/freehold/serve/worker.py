@@ -81,6 +81,7 @@ async def _beside(shared: Shared, connections: set[HttpConnection], reload: Call
             now = asyncio.get_running_loop().time()
             sweep(connections, now)
             shared.publish(now)
+            shared.pressure.publish()
         except Exception as error:
             report(error, "housekeeping")
 

@@ -27,7 +27,7 @@ TOP = {
 
 _DEFAULTS = "Freehold adds no parameters to a request; let the application send it"
 _LIMIT = "there is no limit per deployment; keys have requests_per_minute and tokens_per_minute"
-_BUDGET = "there are no budgets in freehold.yaml yet; freehold usage shows what was spent"
+_BUDGET = "budgets belong to keys in freehold.yaml: give a key budget: $200/month"
 _TAGS = "there is no routing by tags; give each group of clients a key with its own models"
 _PRICE = "ModelFacts has input, output and cached prices per token only"
 _MOCK = "a made-up answer; freehold fake is a provider that answers from a script"

@@ -42,6 +42,7 @@ class Seen(Struct, gc=False):
     response_format: _Format | None = None
     temperature: Any = None
     stop: Any = None
+    parallel_tool_calls: Any = None
 
 
 _DECODER = msgspec.json.Decoder(Seen)
@@ -70,6 +71,7 @@ def peek(body: bytes) -> Peek:
         tools > 4,  # more than `[]` or `null`
         shape is not None and shape.type in ("json_schema", "json_object"),
         notes=request,
+        parallel_tools=tools > 4 and request.parallel_tool_calls is True,
     )
     if messages.find(b'"type"') >= 0:  # `in` would cost several times as much, see sse.py
         _see_media(messages, result)

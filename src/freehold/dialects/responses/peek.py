@@ -37,6 +37,7 @@ class _Request(Struct):
     prompt: Any = None
     previous_response_id: Any = None
     conversation: Any = None
+    parallel_tool_calls: Any = None
 
 
 _DECODER = msgspec.json.Decoder(_Request)
@@ -60,6 +61,7 @@ def peek(body: bytes) -> Peek:
         True,
         tools > 4,  # more than `[]` or `null`
         shape is not None and shape.type in ("json_schema", "json_object"),
+        parallel_tools=tools > 4 and request.parallel_tool_calls is True,
     )
     if b'"type"' in items:
         _see_media(items, result)

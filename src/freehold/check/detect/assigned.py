@@ -1,0 +1,312 @@
+"""Secrets that only what stands beside them gives away: `password = ...`, a provider's name, a place in a URL.
+
+Three sources, in the order of how sure they are:
+- formats with a structure but no prefix of their own, which a literal in their middle gives away (a Telegram token's
+  `:AA`, Azure's `Q~`), or a provider's name before them (Cohere, Datadog, Heroku);
+- credentials in URLs, headers, connection strings and command lines;
+- names such as `api_key` or `password` with a value that looks drawn by lot. Names are told from talk about names, and
+  values from variables, by what real code and prose hold: bench/scan.py counts the mistakes.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Sequence
+
+from freehold.check.detect.checks import entropy
+from freehold.check.detect.finding import Hit
+from freehold.check.detect.keys import drawn, placeholder
+from freehold.check.detect.pattern import Pattern, compiled
+from freehold.check.detect.view import View
+
+_BETWEEN = rb"""[A-Za-z0-9_\-. ]{0,24}["'\]]{0,2}\s{0,3}(?:=>|:=|==|=|:|\bis\b|,)\s{0,3}["'`]{0,3}"""
+
+
+def _named(rule: str, names: bytes, value: bytes, bits: float = 3.0) -> Pattern:
+    """Returns a detector of a value that a provider's name stands before: `DD_API_KEY=...`, `heroku: ...`."""
+    words = names.split(b" ")
+    pattern = rb"(?i:" + b"|".join(words) + rb")" + _BETWEEN + rb"(" + value + rb")\b"
+    return Pattern("secret", rule, pattern, words, drawn(bits), score=0.9, group=1, exact=False)
+
+
+_UUID = rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
+
+STRUCTURED = (
+    Pattern("secret", "telegram-token", rb"\b[0-9]{8,10}:AA[A-Za-z0-9_\-]{33}\b", (b":aa",), drawn(3.5, 10), exact=False,
+            before=11),
+    Pattern("secret", "azure-client-secret", rb"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.\-]{31,34}", (b"q~",), drawn(3.5),
+            exact=False, before=4),
+    Pattern("secret", "azure-openai-key", rb"\b[A-Za-z0-9]{52}JQQJ99[A-Z0-9]{10}[A-Za-z0-9]{16}\b", (b"jqqj99",),
+            drawn(3.5), exact=False, before=52),
+    Pattern("secret", "azure-devops-token", rb"\b[A-Za-z0-9]{76}AZDO[A-Za-z0-9]{4}\b", (b"azdo",), drawn(3.5),
+            exact=False, before=76),
+    Pattern("secret", "azure-storage-key", rb"(?i:accountkey|sharedaccesskey)=([A-Za-z0-9+/]{40,86}={0,2})",
+            (b"accountkey=", b"sharedaccesskey="), drawn(3.5), group=1, exact=False),
+    Pattern("secret", "azure-sas", rb"[?&]sig=([A-Za-z0-9%+/]{40,90}(?:%3[dD]|=){0,2})", (b"sig=",), drawn(3.5), group=1,
+            exact=False, before=1),
+    Pattern("secret", "terraform-token", rb"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=\-]{60,70}", (b".atlasv1.",),
+            drawn(3.5), exact=False, before=14),
+    Pattern("secret", "discord-token", rb"\b[MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40}\b",
+            (b"discord",), drawn(3.8), exact=False),
+    Pattern("secret", "mailchimp-key", rb"\b[0-9a-f]{32}-us[0-9]{1,2}\b", (b"-us",), drawn(2.8), exact=False, before=32),
+    Pattern("secret", "maxmind-key", rb"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", (b"_mmk",), drawn(3.5), exact=False,
+            before=36),
+    Pattern("secret", "asana-token", rb"\b[0-9]/[0-9]{10,20}(?:/[0-9]{10,20})?:[0-9a-f]{32}\b", (b"asana",), drawn(3.0),
+            exact=False),
+    Pattern("secret", "teams-webhook", rb"webhook\.office\.com/webhookb2/[0-9a-zA-Z@\-]{60,80}/IncomingWebhook/"
+            rb"[0-9a-f]{32}/[0-9a-f\-]{36}", (b"webhook.office.com",), exact=False),
+    Pattern("secret", "password-hash", rb"\$(?:2[abxy]\$[0-9]{2}\$[A-Za-z0-9./]{53}|[156]\$(?:rounds=[0-9]{1,9}\$)?"
+            rb"[A-Za-z0-9./]{1,16}\$[A-Za-z0-9./]{22,86}|argon2(?:id|i|d)\$v=[0-9]{1,3}\$m=[0-9]{1,9},t=[0-9]{1,4},p="
+            rb"[0-9]{1,3}\$[A-Za-z0-9+/]{8,64}\$[A-Za-z0-9+/]{16,128})",
+            (b"$2a$", b"$2b$", b"$2y$", b"$2x$", b"$1$", b"$5$", b"$6$", b"$argon2"), drawn(3.0), exact=False),
+    _named("cohere-key", b"cohere co_api_key", rb"[A-Za-z0-9]{40}", 3.5),
+    _named("mistral-key", b"mistral", rb"[A-Za-z0-9]{32}", 3.5),
+    _named("ai21-key", b"ai21", rb"[A-Za-z0-9]{32}", 3.5),
+    _named("deepgram-key", b"deepgram", rb"[0-9a-f]{40}"),
+    _named("assemblyai-key", b"assemblyai", rb"[0-9a-f]{32}"),
+    _named("azure-key", b"azure", rb"[0-9a-f]{32}"),
+    _named("aws-secret-key", b"aws_secret aws-secret awssecret secret_access_key secretaccesskey",
+           rb"[A-Za-z0-9/+]{40}", 3.5),
+    _named("datadog-key", b"datadog dd_api dd_app dd-api dd-app", rb"[0-9a-f]{32}(?:[0-9a-f]{8})?"),
+    _named("heroku-key", b"heroku", _UUID, 2.5),
+    _named("cloudflare-key", b"cloudflare cf_api", rb"[A-Za-z0-9_\-]{40}|[0-9a-f]{37}", 3.0),
+    _named("twilio-auth-token", b"twilio", rb"[0-9a-f]{32}"),
+    _named("okta-token", b"okta ssws", rb"00[A-Za-z0-9_\-]{40}", 3.5),
+    _named("pagerduty-key", b"pagerduty", rb"[A-Za-z0-9+_\-]{20}|[0-9a-f]{32}"),
+    _named("algolia-key", b"algolia", rb"[0-9a-f]{32}"),
+    _named("fastly-token", b"fastly", rb"[A-Za-z0-9_\-]{32}", 3.5),
+    _named("snyk-token", b"snyk", _UUID, 2.5),
+    _named("travis-token", b"travis", rb"[A-Za-z0-9]{22}", 3.5),
+    _named("confluent-secret", b"confluent", rb"[A-Za-z0-9+/]{64}", 3.5),
+)  # fmt: skip
+
+
+class Urls:
+    """Passwords in URLs: `postgres://user:password@host`. The finding is `user:password`."""
+
+    name = "url-credentials"
+    literals = (b"://",)
+    exact = False
+    longest = 460
+    _find = compiled(rb"://([^\s/?#:@\"'<>]{0,128}:[^\s/?#@\"'<>]{2,256})@[A-Za-z0-9\[_.\-]{1,64}")
+
+    def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
+        data = view.data
+        for place in places:
+            if data.find(b"@", place, place + 400) < 0:
+                continue
+            match = self._find.match(data, place, len(data))
+            if match is None:
+                continue
+            start, end = match.span(1)
+            password = data[start:end].partition(b":")[2].decode("utf-8", "replace")
+            if not _stands_for(password) and password.lower() not in _NO_PASSWORDS:
+                yield Hit("secret", start, end, self.name, 0.9, 3)
+
+
+class PrivateKeys:
+    """Private keys in PEM (RFC 7468), OpenSSH, PGP and PuTTY armour, whole or cut, with real or escaped line ends."""
+
+    name = "private-key"
+    literals = (b"-----BEGIN ", b"PuTTY-User-Key-File-")
+    exact = True
+    longest = 20_000
+    _head = compiled(
+        rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[0-9]: [a-z0-9\-]{3,40}"
+    )
+    _body = compiled(rb"[A-Za-z0-9+/=\s\\:,.\-]{1,900}")
+    _line = compiled(rb"[A-Za-z0-9+/]{16}")
+
+    def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
+        data = view.data
+        done = 0
+        for place in places:
+            if place < done:
+                continue
+            head = self._head.match(data, place, len(data))
+            if head is None:
+                continue
+            done = end = self._end(data, head.end())
+            held = self._line.search(data, head.end(), end) is not None
+            if held:
+                yield Hit("secret", place, end, self.name, 1.0, 4)
+
+    def _end(self, data: bytes, start: int) -> int:
+        stop = min(len(data), start + self.longest - 200)
+        tail = data.find(b"-----END ", start, stop)
+        if tail >= 0:
+            close = data.find(b"-----", tail + 9, tail + 80)
+            return close + 5 if close >= 0 else tail
+        end = start
+        while end < stop:
+            more = self._body.match(data, end, stop)
+            if more is None:
+                break
+            end = more.end()
+        return end
+
+
+class WebTokens:
+    """JSON Web Tokens (RFC 7519) and encrypted ones (RFC 7516): the header must decode to JSON that names an algorithm."""
+
+    name = "jwt"
+    literals = (b"eyJ",)
+    exact = True
+    longest = 16_000
+    _head = compiled(rb"eyJ[A-Za-z0-9_\-]{8,900}\.[A-Za-z0-9_\-]{2,900}")
+    _more = compiled(rb"[A-Za-z0-9_\-.]{1,900}")
+
+    def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
+        data = view.data
+        done = 0
+        for place in places:
+            if place < done:
+                continue
+            match = self._head.match(data, place, len(data))
+            if match is None or not _is_header(match.group().partition(b".")[0]):
+                continue
+            end = match.end()
+            while end < min(len(data), place + self.longest):
+                more = self._more.match(data, end, len(data))
+                if more is None:
+                    break
+                end = more.end()
+            end = place + len(data[place:end].rstrip(b"."))
+            done = end
+            if data.count(b".", place, end) >= 2:
+                yield Hit("secret", place, end, self.name, 0.95, 3)
+
+
+def _is_header(text: bytes) -> bool:
+    try:
+        decoded = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return False
+    return decoded.startswith(b"{") and (b'"alg"' in decoded or b'"enc"' in decoded)
+
+
+class Headers:
+    """`Authorization: Basic ...`, `Bearer ...`, `curl -u user:password`, `login NAME password WORD` of a .netrc."""
+
+    name = "auth-header"
+    literals = (b"basic ", b"bearer ", b"curl ", b"login ")
+    exact = False
+    longest = 600
+    _find = compiled(
+        rb"""(?i)basic ([A-Za-z0-9+/]{8,300}={0,2})|bearer ([A-Za-z0-9_~+/.\-]{16,512}={0,2})"""
+        rb"""|curl [^\n]{0,200}?(?:-u|--user)[= ]?["']?([^\s"':]{1,64}:[^\s"']{3,128})"""
+        rb"""|login [^\s]{1,64}\s{1,4}password ([^\s]{3,128})"""
+    )
+
+    def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
+        data = view.data
+        done = 0
+        for place in places:
+            if place < done:
+                continue
+            match = self._find.match(data, place, len(data))
+            if match is None:
+                continue
+            done = match.end()
+            group = next(number for number in range(1, 5) if match.span(number) != (-1, -1))
+            start, end = match.span(group)
+            value = data[start:end].decode("utf-8", "replace")
+            if group == 1:
+                real = _is_user_and_password(value)
+            elif group == 2:
+                real = entropy(value) > 3.0 and not placeholder(value) and any(c.isdigit() for c in value)
+            else:
+                real = not _stands_for(value.partition(":")[2] or value)
+            if real:
+                yield Hit("secret", start, end, self.name, 0.85, 2)
+
+
+def _is_user_and_password(text: str) -> bool:
+    try:
+        decoded = base64.b64decode(text + "=" * (-len(text) % 4))
+    except (binascii.Error, ValueError):
+        return False
+    return b":" in decoded[1:-1] and decoded.isascii() and decoded.decode().isprintable()
+
+
+_NO_PASSWORDS = frozenset(
+    "password passwd pass pwd secret token user username example test changeme xxx port host none null".split()
+)
+_STANDS_FOR = re.compile(r"[\[<{$%*(]|\.\.\.|x{3}|\*{2}|os\.|env\b|process\.|self\.|this\.|config\.|settings\.", re.I)
+
+
+def _stands_for(value: str) -> bool:
+    """Whether a value is a variable, a template or a place for one."""
+    return _STANDS_FOR.match(value) is not None or placeholder(value) or len(set(value)) < 3
+
+
+class Assignments:
+    """`api_key = "..."`, `password: ...`, `the password is ...`. The finding is the value."""
+
+    name = "assigned-secret"
+    exact = False
+    longest = 300
+    literals = (
+        b"password", b"passwd", b"passphrase", b"passcode", b"passwort", b"kennwort", b"mot de passe",
+        "contraseña".encode(), b"senha", b"pwd", b"secret", b"token", b"_key", b"-key", b"apikey", b"api key",
+        b"accesskey", b"privatekey", b"secretkey", b"authkey", b"credential",
+    )  # fmt: skip
+    _find = compiled(
+        rb"(?i)(" + b"|".join(literals) + rb")([A-Za-z0-9_\-]{0,24})"
+        rb"""["'`\])]{0,2}\s{0,3}(=>|:=|===|==|!=|=|::|:|\bis\b|\bist\b|\bes\b|\best\b|\b\xc3\xa9\b)\s{0,3}"""
+        rb"""(?:[a-zA-Z]?["'`]([^"'`\n\\]{4,200})["'`]|([^\s"'`,;)}\]<>]{6,200}))"""
+    )
+
+    def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
+        data = view.data
+        done = 0
+        for place in places:
+            tail = data[place + 3 : place + 50]
+            if place < done or not (b"=" in tail or b":" in tail or b" is" in tail or b" es" in tail):
+                continue
+            match = self._find.match(data, place, len(data))
+            if match is None:
+                continue
+            name = match.group(1).lower()
+            rest = match.group(2).lower()
+            group = 4 if match.span(4) != (-1, -1) else 5
+            start, end = match.span(group)
+            value = data[start:end].decode("utf-8", "replace").rstrip(".,!?")
+            said = match.group(3).isalpha() or match.group(3)[:1] > b"\x7f"
+            if match.group(3) not in (b"==", b"===", b"!=", b"::") and _is_secret(name, rest, value, group == 4, said):
+                done = end
+                yield Hit("secret", start, start + len(value.encode()), self.name, 0.75, 1)
+
+
+_NOT_THE_VALUE = re.compile(
+    rb"[_\-]?(?:id|ids|name|names|type|types|url|uri|path|file|files|len|length|size|count|expir\w*|ttl|field|label|hint"
+    rb"|prompt|policy|reset\w*|manager|provider|store|class|func|function|callback|param|params|alias|algorithm|usage|hash"
+    rb"|version|format|index|error|regex|pattern|map|list|dict|set|ring|board|word|words|code|event|stream|izer|ize|ized"
+    rb"|column|columns|required|enabled|valid|changed|updated|arn|ref|refs|selector|for|getter|format|env|var)s?$"
+)
+_PASSWORDS = (b"pass", b"kennwort", b"mot de", b"contra", b"senha", b"pwd")
+_WORDS = re.compile(r"[A-Za-z]+(?:[_.\-/ ][A-Za-z]+)*\d{0,1}")
+_PATHS = re.compile(r"(?:[a-z]+://|\.{0,2}/|~/|[A-Za-z]:\\|\d+(?:\.\d+)*$|\d{4}-\d\d-\d\d)")
+_CALLS = re.compile(r"[A-Za-z_][\w.]*(?:\(|\[|->|$)")
+
+
+def _is_secret(name: bytes, rest: bytes, value: str, quoted: bool, said: bool) -> bool:
+    """Whether `value`, given to something called `name` + `rest`, is a secret and no variable, type, text or default."""
+    if rest and _NOT_THE_VALUE.match(rest):
+        return False
+    if _stands_for(value) or value.lower() in _NO_PASSWORDS or _PATHS.match(value):
+        return False
+    letters = any(c.isalpha() for c in value)
+    digits = any(c.isdigit() for c in value)
+    special = any(not c.isalnum() and c not in "_-. " for c in value)
+    if name.startswith(_PASSWORDS):
+        if " " in value or len(value) < 6 or len(value) > 100 or _WORDS.fullmatch(value):
+            return False
+        if said or not quoted:
+            return letters and digits and "(" not in value and "=" not in value.rstrip("=")
+        return letters and (digits or special) and "%" not in value and not value.startswith(("\\", ":", "-"))
+    if len(value) < 16 or " " in value or "(" in value or not letters or not digits:
+        return False
+    if not quoted and (_CALLS.fullmatch(value) and "_" in value and not re.search(r"\d.*\d.*\d", value)):
+        return False
+    return entropy(value) >= (3.0 if len(value) < 24 else 3.3) and not _WORDS.fullmatch(value)

@@ -1,0 +1,186 @@
+"""What is looked at in a prompt: its words, pairs of neighbours, marks, and some thirty measures of its shape.
+
+Everything here is chosen for two ends. It must be cheap: about 60 us for 1 KB, so bytes are used where the standard
+library is fastest on bytes, and a long prompt is read at its head and its tail only. And it must be hard to sway: a
+word counts once however often it stands there, spelling is folded (NFKC, lower case, white space, typographic quotes,
+invisible characters, every digit becomes `0`), and every measure is read off a ladder of fixed steps, so that it has
+bounds and a small change of the text rarely moves it.
+"""
+
+import math
+import unicodedata
+
+from msgspec import Struct
+
+HEAD = 5_120
+TAIL = 3_072
+"""Characters read at either end of a prompt; what lies between counts for its length alone."""
+MOST_LINES = 160
+MOST_OPTIONS = 12
+LONGEST_OPTION = 400
+
+
+def _steps(first: float, last: float, step: float) -> tuple[float, ...]:
+    return tuple(round(first + i * step, 6) for i in range(round((last - first) / step) + 1))
+
+
+LADDERS: dict[str, tuple[float, ...]] = {
+    "length": _steps(3.5, 17, 0.5),
+    "question": _steps(3.5, 14, 0.5),
+    "options": (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 7.5, 9.5),
+    "option length": _steps(1, 8.5, 0.5),
+    "option spread": _steps(0.05, 0.95, 0.1),
+    "option likeness": _steps(0.05, 0.75, 0.1),
+    "option echo": _steps(0.05, 0.95, 0.1),
+    "option digits": (0.01, 0.26, 0.51, 0.76),
+    "digits": (0.003, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32),
+    "capitals": (0.003, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35),
+    "word length": _steps(3.5, 9, 0.5),
+    "marks": (0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25),
+    "questions": (0.5, 1.5, 2.5),
+    "blanks": (0.5, 1.5),
+    "negation": (0.5,),
+    "latex": (0.5, 1.5, 2.5),
+    "code": (0.5, 1.5, 2.5),
+    "sentences": (0.5, 1.3, 1.8, 2.2, 2.5, 3, 3.5, 4, 5),
+    "equations": (0.5, 1.5, 3.5, 7.5),
+    "brackets": (0.5, 1.5, 3.5, 7.5),
+    "commas": (0.25, 0.5, 1, 1.5, 2, 3, 5),
+    "quotes": (0.5, 2.5, 6.5),
+    "variety": _steps(0.3, 0.9, 0.1),
+    "first person": (0.5,),
+    "lines": (1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7),
+    "foreign": (0.005, 0.02, 0.1, 0.3, 0.6),
+    "tools": (0.5,),
+    "turns": (0.5, 1.2, 1.8, 2.5, 3.5),
+}
+"""Each measure and the steps between its rungs, in the order of `Look.measures`. Part of the file format."""
+
+_DIGITS = b"0123456789"
+_LETTERS = bytes(range(97, 123))
+_TABLE = bytes(
+    48 if c in _DIGITS else c + 32 if 65 <= c <= 90 else c if c in _LETTERS or c >= 128 else 32 for c in range(256)
+)
+"""Digits become `0`, letters small, all else of ASCII a space. Apostrophes go first: `don't` is one word."""
+_SPACES = bytes(10 if c == 13 else 32 if c == 9 else c for c in range(256))
+_WORDY = _LETTERS + _LETTERS.upper() + _DIGITS + bytes(range(33)) + bytes(range(127, 256))
+_ASCII = bytes(range(128))
+_NOT_CAPITAL = bytes(c for c in range(256) if not 65 <= c <= 90)
+_NOT_DIGIT = bytes(c for c in range(256) if c not in _DIGITS)
+_FOLD = (
+    ("‘", "'"), ("’", "'"), ("“", '"'), ("”", '"'), ("–", "-"), ("—", " - "),
+    ("\u200b", ""), ("\u200c", ""), ("\u200d", ""), ("\u2060", ""), ("\ufeff", ""), ("\u00ad", ""),
+)  # fmt: skip
+_NEGATIONS = frozenset((b"not", b"except", b"never", b"least", b"false", b"incorrect", b"neither", b"none"))
+_FIRST = frozenset((b"i", b"my", b"me", b"we", b"our"))
+_CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc", b"stdin", b"sql", b"json", b"regex"))
+_LATEX = (b"\\frac", b"\\sqrt", b"$", b"\\(", b"\\[", b"\\begin")
+
+
+class Look(Struct, gc=False):
+    """`words` as they follow each other, folded; `marks` the punctuation that occurs; `measures` as in `LADDERS`."""
+
+    words: list[bytes]
+    marks: set[int]
+    measures: list[float]
+
+
+def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
+    """Reads a prompt of any length and content; never raises. `turns` counts the messages of the conversation."""
+    left_out = len(text) - HEAD - TAIL
+    if left_out > 0:
+        text = text[:HEAD] + "\n" + text[-TAIL:]
+    if not text.isascii():
+        text = _folded(text)
+    raw = text.encode("utf-8", "replace").strip()
+    if b"\r" in raw or b"\t" in raw:
+        raw = raw.translate(_SPACES)
+    while b"  " in raw:
+        raw = raw.replace(b"  ", b" ")
+    size = len(raw) + (left_out if left_out > 0 else 0)
+    question, options, lines = _parts(raw)
+    words = asked = question.translate(_TABLE, b"'").split()
+    mean = spread = likeness = echo = figures = 0.0
+    if options:
+        words = asked + raw[len(question) :].translate(_TABLE, b"'").split()
+        bags = [set(option.translate(_TABLE, b"'").split()) for option in options]
+        together = set().union(*bags)
+        sizes = [len(option) for option in options]
+        longest = max(sizes)
+        mean = sum(sizes) / len(sizes)
+        spread = (longest - min(sizes)) / (longest + 1)
+        if together:
+            likeness = 1.0 - len(together) / sum(map(len, bags))
+            echo = len(together.intersection(asked)) / len(together)
+        figures = sum(1 for option in options if option.translate(None, _NOT_DIGIT)) / len(options)
+    distinct = set(words)
+    count = len(words) or 1
+    letters = len(raw) or 1
+    marks = raw.translate(None, _WORDY)
+    latex = sum(1 for sign in _LATEX if sign in raw) if b"\\" in raw or b"$" in raw else 0
+    code = len(distinct & _CODE)
+    if b"{" in raw or b";" in raw or b"`" in raw:
+        code += (b"```" in raw) + (b"{\n" in raw) + (b";\n" in raw) + (b"()" in raw)
+    log = math.log2
+    measures = [
+        log(1 + size),
+        log(1 + len(question)),
+        len(options),
+        log(1 + mean),
+        spread,
+        likeness,
+        echo,
+        figures,
+        len(raw.translate(None, _NOT_DIGIT)) / letters,
+        len(raw.translate(None, _NOT_CAPITAL)) / letters,
+        letters / count,
+        len(marks) / letters,
+        raw.count(b"?"),
+        raw.count(b"__"),
+        not distinct.isdisjoint(_NEGATIONS),
+        latex,
+        code,
+        log(1 + question.count(b". ")),
+        raw.count(b"="),
+        raw.count(b"("),
+        question.count(b",") * 50 / (len(question) + 1),
+        raw.count(b'"'),
+        len(distinct) / count,
+        not distinct.isdisjoint(_FIRST),
+        log(1 + lines),
+        0.0 if raw.isascii() else len(raw.translate(None, _ASCII)) / letters,
+        tools,
+        log(turns) if turns > 1 else 0.0,
+    ]
+    return Look(words, set(marks), measures)
+
+
+def _folded(text: str) -> str:
+    text = unicodedata.normalize("NFKC", text)
+    for odd, plain in _FOLD:
+        if odd in text:
+            text = text.replace(odd, plain)
+    return text
+
+
+def _parts(raw: bytes) -> tuple[bytes, list[bytes], int]:
+    """The question (all before the first answer option), the texts of the options, and the number of lines."""
+    lines = raw.split(b"\n", MOST_LINES)
+    options: list[bytes] = []
+    first = -1
+    at = 0
+    for whole in lines:
+        line = whole.lstrip() if whole[:1] == b" " else whole
+        if line[1:2] in (b".", b")", b":") and line[:1].isalnum():
+            text = line[2:LONGEST_OPTION]
+        elif line[:1] == b"(" and line[2:3] == b")":
+            text = line[3:LONGEST_OPTION]
+        else:
+            at += len(whole) + 1
+            continue
+        if first < 0:
+            first = at
+        at += len(whole) + 1
+        if len(options) < MOST_OPTIONS:
+            options.append(text)
+    return (raw[:first] if first > 0 else raw), options, len(lines)

@@ -1,0 +1,99 @@
+"""What a configuration says of labels, compiled: which label a request has, and what each deployment may see.
+
+A request's label is the join of its key's own (or the configuration's default), what its client claims, and what was
+found in it. Every part can only raise it; nothing in a request can lower it.
+
+What a deployment may see follows from four rules, and the strictest one holds:
+- an owned place is cleared for everything, a rented one for `internal`, unless `cleared` says otherwise;
+- a level's `only: owned` and `providers` hold for the level and all above it;
+- a compartment needs to be named in `cleared`;
+- a region needs the place to lie in it. An owned place of which no region is written is where the data is already.
+"""
+
+from collections.abc import Iterable
+
+from freehold.config.label_names import LEVELS, known_compartments, split_label
+from freehold.config.regions import within
+from freehold.config.schema import Config
+from freehold.config.schema_routing import Level
+from freehold.errors import BadRequest
+from freehold.labels.lattice import HIGHEST, RENTED, Clearance, Label
+
+MAX_CLAIM = 1000
+"""Bytes of a claimed label."""
+HEADER = b"x-freehold-label"
+
+
+class Rules:
+    """The labels of one configuration. `config` must have been checked; raises ValueError where it was not."""
+
+    def __init__(self, config: Config) -> None:
+        self.compartments = known_compartments(config)
+        self.default = self.parse(config.labels.default)
+        self._levels: list[Level | None] = [getattr(config.labels, name) for name in LEVELS]
+        self._cleared = {
+            name: self.parse(provider.cleared)
+            for name, provider in config.providers.items()
+            if provider.cleared is not None
+        }
+
+    def parse(self, text: str) -> Label:
+        """Returns the label written as `confidential+phi`. Raises ValueError, naming the known ones."""
+        return Label(*split_label(text, self.compartments))
+
+    def floor(self, own: str | None) -> Label:
+        """Returns the least label of a key's requests: its `own` one, which the owner wrote, or else the default."""
+        return self.default if own is None else self.parse(own)
+
+    def label(self, floor: Label, claimed: bytes | None, found: Iterable[Label] = ()) -> Label:
+        """Returns a request's label. `claimed` is the header `x-freehold-label`, several labels parted by commas;
+        `found` is what sources and detectors say of it. A claim below the floor changes nothing.
+
+        Raises BadRequest for a claim that names no known label: it may have been meant to raise.
+        """
+        label = floor
+        for other in found:
+            label |= other
+        if claimed is not None:
+            label |= self._claim(claimed)
+        return label
+
+    def _claim(self, claimed: bytes) -> Label:
+        label = Label()
+        try:
+            if len(claimed) > MAX_CLAIM:
+                raise ValueError(f"a label is not longer than {MAX_CLAIM} bytes")
+            for part in claimed.decode("latin-1").split(","):
+                label |= self.parse(part)
+        except ValueError as error:
+            raise BadRequest(
+                f"{HEADER.decode()}: {error}", hint="write it like confidential+phi", code="unknown_label"
+            ) from error
+        return label
+
+    def clearance(self, provider: str, owned: bool, region: str | None = None) -> Clearance:
+        """Returns what deployments of `provider` that run in `region` may see."""
+        cleared = self._cleared.get(provider)
+        if cleared is not None:
+            level, compartments = cleared.level, cleared.compartments
+            why = f"{provider} is cleared for {LEVELS[level]} at most"
+        elif owned:
+            level, compartments, why = HIGHEST, None, ""
+        else:
+            level, compartments = RENTED.level, frozenset()
+            why = f"{provider} is rented and cleared for {LEVELS[level]} at most, for want of cleared:"
+        if not owned:
+            level, why = self._capped(provider, level, why)
+        regions = within(region) if region is not None or not owned else None
+        return Clearance(level, compartments, regions, why)
+
+    def _capped(self, provider: str, level: int, why: str) -> tuple[int, str]:
+        """Lowers `level` to below the first level whose rules shut a rented provider out."""
+        for place, rule in enumerate(self._levels[: level + 1]):
+            if rule is None:
+                continue
+            if rule.only == "owned":
+                return place - 1, f"{LEVELS[place]} requests go to owned models only"
+            if rule.providers is not None and provider not in rule.providers:
+                return place - 1, f"{provider} is not among the providers for {LEVELS[place]} requests"
+        return level, why

@@ -1,0 +1,16 @@
+"""Does routing pay? Tables of who answered which prompt right, what they cost, and how a predictor fares on them.
+
+    tables.py     three public file formats and a plain one of our own -> `Table`
+    prices.py     what each answer cost, from prices.toml
+    metrics.py    APGR, CPT, hulls, AIQ, violation rates, intervals: the definitions
+    splits.py     random rows and held-out domains
+    fit.py        trains the predictor that routes (engineered beside decide/predict)
+    pairs.py      a weak and a strong model: the figures of RouteLLM, beside the baselines
+    pools.py      all models at once: hull, zero router, cost saved
+    floors.py     the quality floor under 200 resamplings
+    newcomers.py  a model that joins with few labels
+    robust.py     decisions under typos, paraphrases and trigger strings; the time of one
+    evaluate.py   all of it -> `Report`; report.py prints it
+
+numpy comes with `freehold[own]`; `needs.numpy_installed` says so where it is missing.
+"""

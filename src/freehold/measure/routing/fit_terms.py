@@ -1,0 +1,125 @@
+"""Prompts as a sparse matrix: one row per prompt, one column per term, each row a vector of length one at most.
+
+Terms are words, pairs of neighbouring known words, and punctuation marks, each present or not; the weight of a term is
+its inverse document frequency log((1 + n) / (1 + df)). Products with a dense matrix are what training needs, and numpy
+has no sparse ones: `rows_times` and `columns_times` are sums over slices of the nonzero entries, in single precision.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from freehold.decide.predict.look import Look
+
+Floats = NDArray[np.float32]
+Places = NDArray[np.int32]
+Term = TypeVar("Term", bytes, int)
+
+LEAST = 3
+"""A term that fewer prompts have is left out."""
+MOST_WORDS = 20_000
+MOST_PAIRS = 28_000
+FLOOR_QUANTILE = 0.05
+"""A prompt shorter than this share of those learnt from is weighed as if it were as long; see basis.py."""
+
+
+class Terms(Struct):
+    """The columns: words first (place in `Basis.vectors` less one), then pairs (as their key), then marks (a byte)."""
+
+    words: list[bytes]
+    pairs: list[int]
+    marks: list[int]
+    weights: Floats
+    floor: float
+
+    @property
+    def count(self) -> int:
+        """Columns."""
+        return len(self.words) + len(self.pairs) + len(self.marks)
+
+
+class Matrix(Struct):
+    """Nonzero entries by row, and the same by column; `rows` and `columns` are where each non-empty one begins."""
+
+    shape: tuple[int, int]
+    by_row: tuple[NDArray[np.intp], NDArray[np.intp], Places, Floats]
+    by_column: tuple[NDArray[np.intp], NDArray[np.intp], Places, Floats]
+
+    def times(self, dense: Floats) -> Floats:
+        """(rows, k) from (columns, k)."""
+        return _sums(self.by_row, dense, self.shape[0])
+
+    def back(self, dense: Floats) -> Floats:
+        """(columns, k) from (rows, k): the transposed matrix times `dense`."""
+        return _sums(self.by_column, dense, self.shape[1])
+
+
+def _sums(entries: tuple[NDArray[np.intp], NDArray[np.intp], Places, Floats], dense: Floats, count: int) -> Floats:
+    which, starts, places, values = entries
+    result = np.zeros((count, dense.shape[1]), np.float32)
+    if len(starts):
+        for j in range(dense.shape[1]):
+            result[which, j] = np.add.reduceat(np.ascontiguousarray(dense[:, j])[places] * values, starts)
+    return result
+
+
+def collect(looks: Sequence[Look]) -> tuple[Terms, Matrix]:
+    """The terms that occur often enough, most frequent first, and what each prompt has of them."""
+    seen: Counter[bytes] = Counter()
+    for one in looks:
+        seen.update(set(one.words))
+    words = _frequent(seen, MOST_WORDS)
+    place = {word: i + 1 for i, word in enumerate(words)}
+    pairs_of = [_pairs([place.get(word, 0) for word in one.words]) for one in looks]
+    paired: Counter[int] = Counter()
+    for some in pairs_of:
+        paired.update(some)
+    pairs = _frequent(paired, MOST_PAIRS)
+    marked = Counter(mark for one in looks for mark in one.marks)
+    marks = sorted(mark for mark, count in marked.items() if count >= LEAST)
+    frequency = np.array([seen[w] for w in words] + [paired[p] for p in pairs] + [marked[m] for m in marks], np.float32)
+    weights = np.log((1.0 + len(looks)) / (1.0 + frequency)).astype(np.float32)
+    after = {pair: i + len(words) for i, pair in enumerate(pairs)}
+    last = {mark: i + len(words) + len(pairs) for i, mark in enumerate(marks)}
+    row_places: list[list[int]] = []
+    for one, some in zip(looks, pairs_of, strict=True):
+        row = sorted({place[word] - 1 for word in one.words if word in place})
+        row += sorted(after[pair] for pair in some if pair in after)
+        row += sorted(last[mark] for mark in one.marks if mark in last)
+        row_places.append(row)
+    norms = np.array([float(np.sqrt((weights[row] ** 2).sum())) if row else 0.0 for row in row_places])
+    floor = float(np.quantile(norms, FLOOR_QUANTILE)) or 1.0
+    terms = Terms(words, pairs, marks, weights, floor)
+    return terms, _matrix(row_places, weights, np.maximum(norms, floor))
+
+
+def _pairs(places: list[int]) -> set[int]:
+    return {a << 16 | b for a, b in pairwise(places) if a and b and a != b}
+
+
+def _frequent(counts: Counter[Term], most: int) -> list[Term]:
+    kept = sorted((-count, term) for term, count in counts.items() if count >= LEAST)
+    return [term for _, term in kept[:most]]
+
+
+def _matrix(row_places: list[list[int]], weights: Floats, norms: "NDArray[np.float64]") -> Matrix:
+    sizes = np.array([len(row) for row in row_places], np.intp)
+    columns = np.array([place for row in row_places for place in row], np.int32)
+    rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+    values = (weights[columns] / norms[rows]).astype(np.float32)
+    order = np.argsort(columns, kind="stable")
+    return Matrix(
+        (len(sizes), len(weights)),
+        (*_starts(rows), columns, values),
+        (*_starts(columns[order]), rows[order], values[order]),
+    )
+
+
+def _starts(sorted_places: Places) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    which, starts = np.unique(sorted_places, return_index=True)
+    return which.astype(np.intp), starts.astype(np.intp)

@@ -1,0 +1,104 @@
+"""The decision for one request: what the pure code in decide/ must be told of the caller, the prompt and the world.
+
+Names that stand for one deployment, or for several in order, need next to nothing of that. Only a route has its prompt
+read, its conversation looked up and its rules put together.
+"""
+
+import random
+import time
+from functools import partial
+
+from freehold.admit.keys import Principal
+from freehold.call.operation import Operation
+from freehold.call.talk import Talk
+from freehold.classify import Facts
+from freehold.decide import Choice, Plan, Policy, World, plan
+from freehold.decide.money import quota_spent, short_of_money
+from freehold.dialects.conversation import Conversation, Text
+from freehold.errors import FreeholdError, NoCandidate
+from freehold.labels.rules import HEADER as LABEL
+from freehold.serve.exchange import Exchange
+from freehold.serve.foresight import Foresight
+from freehold.serve.gateway import Gateway
+from freehold.serve.sessions import lot, session_key
+
+SESSION = (b"x-freehold-session", b"session_id")
+"""Headers by which clients name their conversation; the second is Codex's."""
+
+
+def decide(
+    gateway: Gateway, exchange: Exchange, principal: Principal, known: Facts, choice: Choice, operation: Operation
+) -> Plan:
+    """Returns a plan with at least one attempt. Raises NoCandidate with every reason otherwise."""
+    headers = exchange.headers
+    book = gateway.rulebook
+    caller = book.caller(principal)
+    claimed = headers.get(LABEL)
+    known.label = caller.floor if claimed is None else book.rules.label(caller.floor, claimed)
+    now = time.time()
+    left = gateway.shared.budgets.left(principal, now)
+    world = World(gateway.health, caller.denied(known, now, left), now=now)
+    policy = book.policy(choice, principal, headers)
+    if choice.kind not in ("direct", "alias"):
+        _look_closer(gateway, exchange, principal, known, choice, operation, world, policy)
+    decision = plan(known, choice, world, policy)
+    if gateway.shared.rollouts.trials:
+        decision = gateway.tried(decision, exchange)
+    if not decision.attempts:
+        raise nobody(gateway, principal, known, decision, now)
+    return decision
+
+
+def _look_closer(
+    gateway: Gateway,
+    exchange: Exchange,
+    principal: Principal,
+    known: Facts,
+    choice: Choice,
+    operation: Operation,
+    world: World,
+    policy: Policy,
+) -> None:
+    """Fills in what only a route asks for: the prompt's reading, the conversation's place, what is seen of all."""
+    conversation = None
+    if isinstance(operation, Talk):
+        conversation = operation.conversation
+        read(gateway.rulebook.foresight, known, conversation)
+    world.reliable = partial(gateway.shared.reliabilities.of, choice.name)
+    world.seen, world.foresight, world.chance = gateway.seen, gateway.rulebook.foresight, random.random
+    if policy.sticky == "no":
+        return
+    headers = exchange.headers
+    named = next((headers[name] for name in SESSION if name in headers), None)
+    known.session = session_key(principal.name, named, conversation)
+    world.ran = gateway.shared.sessions.look(known.session, world.now)
+    if choice.kind == "split":
+        drawn = known.session if policy.sticky != "key" else session_key(principal.name, b"key", None)
+        world.lot = lambda: lot(drawn, choice.name)
+
+
+def read(foresight: Foresight, known: Facts, conversation: Conversation) -> None:
+    """Reads the last user message for the predictor."""
+    for turn in reversed(conversation.turns):
+        if turn.role == "user":
+            text = "\n".join(part.text for part in turn.parts if isinstance(part, Text))
+            if text:
+                known.reading = foresight.read(text, tools=bool(conversation.tools), turns=len(conversation.turns))
+                return
+
+
+def nobody(gateway: Gateway, principal: Principal, known: Facts, decision: Plan, now: float) -> FreeholdError:
+    """The error of a plan without attempts: each candidate with its reason."""
+    reasons = "; ".join(f"{drop.deployment}: {drop.reason}" for drop in decision.dropped) or "it has no deployment"
+    if principal.budget is not None and short_of_money(decision.dropped):
+        return quota_spent(known.asked, reasons, principal.budget, now)
+    lasting = all(drop.lasting for drop in decision.dropped)
+    return NoCandidate(
+        f"nobody can answer as {known.asked!r} ({reasons})",
+        hint="change the request or the model"
+        if lasting
+        else "try again in a moment; freehold doctor checks deployments",
+        status=400 if lasting else 503,
+        param="model",
+        retry_after=None if lasting else gateway.soonest([drop.deployment for drop in decision.dropped]),
+    )
