@@ -11,11 +11,21 @@ from click.testing import CliRunner, Result
 from freehold.cli.route import command
 from freehold.decide import floor, predict
 from freehold.errors import BadRequest, ConfigError, NotFound
+from freehold.measure.routing import scores, tables
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> predict.Predictor:
+    """What stands for the predictor in the package."""
+    table = tables.read(made.zeroeval(tmp_path_factory.mktemp("made") / "t.csv", 300, seed=11))
+    table.models = {f"old-{name}": column for name, column in table.models.items()}
+    return scores.learned(table, 0)
 
 
 @pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def state(tmp_path: Path, shipped: predict.Predictor, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FREEHOLD_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(predict, "default", lambda: shipped)
     return tmp_path / "home"
 
 

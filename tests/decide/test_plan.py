@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from freehold.classify import Facts
 from freehold.config.schema_routing import Auto, Cascade, Explore, Hedge, Slot, Weights
 from freehold.decide import Catalog, Choice, Deployment, Plan, Policy, World, plan
+from freehold.decide.decision import Ran
 from freehold.decide.floor import Certificate, Gate, Watch
 from freehold.decide.signals import Signals
-from freehold.decide.world import Ran
 from freehold.errors import ConfigError
 
 

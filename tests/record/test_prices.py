@@ -130,7 +130,7 @@ def test_the_owner_can_price_what_nobody_knows() -> None:
         1_500_000 + 100_000 + 1_500_000 + 6_000_000
     )
     assert (rates.source, rates.checked) == ("freehold.yaml", "")
-    assert pricer.per_million("lab", "m") == (1.5, 6.0)
+    assert pricer.per_million("lab", "m") == (1.5, 6.0, 0.1)
 
 
 def test_a_missing_price_is_unpriced_and_not_free() -> None:
@@ -167,7 +167,7 @@ def test_the_owner_overrides_one_price_and_keeps_the_others() -> None:
 
 def test_provider_names_are_mapped() -> None:
     pricer = Pricer(Config(), {"gemini": "google", "openai": "openai", "local": None})
-    assert pricer.per_million("gemini", "gemini-2.5-pro") == (1.25, 10.0)
+    assert pricer.per_million("gemini", "gemini-2.5-pro") == (1.25, 10.0, 0.125)
     assert pricer.per_million("google", "gemini-2.5-pro") is None
     assert pricer.per_million("local", "gpt-4o-mini") is None
 

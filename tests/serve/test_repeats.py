@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from freehold.classify import Facts
 from freehold.decide import Candidate, Deployment, Plan
+from freehold.decide.decision import Ran
 from freehold.decide.predict import Reading
-from freehold.decide.world import Ran
 from freehold.dialects.conversation import Conversation, Image, Text, Turn
 from freehold.labels.lattice import INTERNAL, Label
 from freehold.record.entries import Entry, Outcome

@@ -36,6 +36,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "models": ("freehold.cli.models", "List every model that can be asked for"),
     "keys": ("freehold.cli.keys", "Make, list and remove keys for clients"),
     "explain": ("freehold.cli.explain", "Show who would answer a prompt and why, calling nobody"),
+    "route": ("freehold.cli.route", "Train, measure and replay how routes decide"),
+    "feedback": ("freehold.cli.feedback", "Say how good an answer was, so that routing can learn"),
     "usage": ("freehold.cli.usage", "Show what was spent, on what and by whom"),
     "doctor": ("freehold.cli.doctor", "Check this installation and print the fix for each fault"),
     "fake": ("freehold.cli.fake", "Run a provider that answers from a script"),
@@ -47,7 +49,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """Verb: its module, and its line in `freehold --help`."""
 
-SYNONYMS = {"serve": "up", "start": "up", "run": "up", "cost": "usage", "spend": "usage", "route": "explain"}
+SYNONYMS = {"serve": "up", "start": "up", "run": "up", "cost": "usage", "spend": "usage"}
 """Words that people try first."""
 
 

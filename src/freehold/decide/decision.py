@@ -20,6 +20,13 @@ class Drop(Struct, frozen=True):
     code: str = ""
 
 
+class Ran(Struct, frozen=True):
+    """Where a conversation ran last: `tokens` of its prompt are in that deployment's cache."""
+
+    deployment: str
+    tokens: int
+
+
 class Candidate(Struct, frozen=True, gc=False):
     """What was thought of an eligible deployment; None where nothing is known.
 
@@ -60,3 +67,5 @@ class Plan(Struct, frozen=True):
     """The first is asked first, and the others where its answer is doubtful."""
     notes: tuple[str, ...] = ()
     """What else there is to say of it."""
+    ran: Ran | None = None
+    """Where the conversation ran before."""

@@ -64,6 +64,7 @@ def plan(facts: Facts, choice: Choice, world: World, policy: Policy = USUAL) -> 
         policy.hedge if len(order) > 1 else None,
         cascade,
         notes,
+        world.ran,
     )
 
 
@@ -125,6 +126,7 @@ def _split(facts: Facts, choice: Choice, world: World, policy: Policy) -> Plan:
         hedge=first.hedge,
         cascade=first.cascade,
         notes=first.notes,
+        ran=first.ran,
     )
 
 

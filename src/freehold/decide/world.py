@@ -11,6 +11,7 @@ from freehold.classify.facts import Facts
 from freehold.decide.cascade import NOTHING as UNTRIED
 from freehold.decide.cascade import Reliability
 from freehold.decide.catalog import Deployment
+from freehold.decide.decision import Ran
 from freehold.decide.floor import Gate
 from freehold.decide.signals import NOTHING, Seen
 
@@ -18,13 +19,6 @@ Health = Callable[[Deployment], str | None]
 """Returns why a deployment cannot be called right now, None when it can."""
 Denied = Callable[[Deployment], "tuple[str, bool, str] | None"]
 """Returns why this caller's request may not go to a deployment, whether that lasts, and a code; None when it may."""
-
-
-class Ran(Struct, frozen=True):
-    """Where a conversation ran last: `tokens` of its prompt are in that deployment's cache."""
-
-    deployment: str
-    tokens: int
 
 
 class Foresight(Protocol):

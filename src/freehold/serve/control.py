@@ -21,6 +21,7 @@ from freehold.admit.keys import Principal
 from freehold.dialects import chat, gemini, messages, ollama
 from freehold.errors import FreeholdError, MethodNotAllowed, NotFound, Unauthorized
 from freehold.serve.exchange import new_request_id
+from freehold.serve.feedback import Feedback
 from freehold.serve.gateway import Gateway
 from freehold.serve.kept_paths import KeptPaths
 from freehold.serve.lists import Lists
@@ -43,6 +44,7 @@ class Control:
         ]
         kept = KeptPaths(self)
         routes += Lists(self).routes()
+        routes += Feedback(self).routes()
         for prefix in ("/v1", "", "/v1/v1"):
             routes += kept.routes(prefix)
         self._starlette = Starlette(

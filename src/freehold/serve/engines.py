@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from freehold.own.link import MAX_LINE, Report, Row, reachable
+from freehold.own.measure import latest
 from freehold.serve.gates import SOON, Gate
+from freehold.serve.pace import Pace
 from freehold.serve.published import Engine, Published
 from freehold.serve.published import Engines as Entries
 
@@ -57,6 +59,8 @@ class EngineTable:
         gate = self._gates.get(name)
         if gate is None:
             gate = self._gates[name] = Gate(self, name)
+            if (known := latest(name)) is not None:
+                gate.pace = Pace.measured(known.cells)
         return gate
 
     async def follow(self) -> None:

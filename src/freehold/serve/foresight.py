@@ -4,7 +4,8 @@ The predictor is `predictor:` of freehold.yaml, else FREEHOLD_HOME/route.predict
 else the one in the package. It is read when a route first needs it, and at load where a configured route is sure to.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,12 +31,14 @@ MAX_GATES = 1000
 class Foresight:
     """Implements `decide.world.Foresight`."""
 
-    def __init__(self, loaded: Loaded, catalog: Catalog) -> None:
+    def __init__(self, loaded: Loaded, catalog: Catalog, alarms: Mapping[str, str] | None = None) -> None:
+        """`alarms`: floors that no longer hold (serve/floors.py), by certificate; asked again for each request."""
         self._path = predictor_path(loaded)
         self._catalog = catalog
         self._predictor: Predictor | None = None
         self._certificates: list[Certificate] | None = None
-        self._gates: dict[tuple[float, float, str], Gate] = {}
+        self._alarms = {} if alarms is None else alarms
+        self._gates: dict[tuple[float, float, str], tuple[str, Gate]] = {}
 
     @property
     def predictor(self) -> "Predictor":
@@ -64,14 +67,18 @@ class Foresight:
     def gate(self, floor: float, confidence: float, route: str) -> Gate:
         """The gate that keeps a route's quality floor. Raises ConfigError where nothing is calibrated for it."""
         key = (floor, confidence, route)
-        gate = self._gates.get(key)
-        if gate is None:
+        found = self._gates.get(key)
+        if found is None:
             if len(self._gates) >= MAX_GATES:
                 self._gates.clear()
-            gate = self._gates[key] = Gate(Watch(self._certificate(floor, confidence, route)))
+            certificate = self.certificate(floor, confidence, route)
+            found = self._gates[key] = (digest(certificate), Gate(Watch(certificate)))
+        name, gate = found
+        if gate.watch.alarm is None:
+            gate.watch.alarm = self._alarms.get(name)
         return gate
 
-    def _certificate(self, floor: float, confidence: float, route: str) -> Certificate:
+    def certificate(self, floor: float, confidence: float, route: str) -> Certificate:
         """The certificate of the strongest model of the route that has one, with deployments' names in it."""
         if self._certificates is None:
             self._certificates = read_certificates(self._path)
@@ -95,6 +102,11 @@ class Foresight:
             f"a floor of {floor:g} is asked for, and there is no calibration data for these models",
             hint="freehold route train calibrates floors on your own outcomes",
         )
+
+
+def digest(certificate: Certificate) -> str:
+    """Returns the name of a certificate: its content's hash."""
+    return hashlib.sha256(msgspec.json.encode(certificate)).hexdigest()[:24]
 
 
 def read_certificates(predictor: Path | None) -> list[Certificate]:

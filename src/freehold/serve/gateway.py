@@ -47,8 +47,10 @@ from freehold.serve.catalog import OWN, build_catalog, owned_specs
 from freehold.serve.engines import EngineTable
 from freehold.serve.exchange import Exchange
 from freehold.serve.flights import Flights
+from freehold.serve.floors import Alarms
 from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate
 from freehold.serve.kept import KeptResponses
+from freehold.serve.learning import Learning
 from freehold.serve.pressure import Pressure
 from freehold.serve.published import Engine, Local, Published, Rates, stamp
 from freehold.serve.rollout import Rollouts
@@ -70,9 +72,12 @@ class Shared:
         self.rollouts = Rollouts(run_dir(), self.worker)
         self._rates = Published(run_dir() / "rates.json", Rates)
         self._local = Published(run_dir() / "local.json", Local)
+        self._floors = Published(run_dir() / "floors.json", Alarms)
+        self.alarms: Alarms = dict(self._floors.value)
         self._spent = Published(run_dir() / "spent.json", Spent)
         self.budgets = Budgets()
         self.budgets.update(self._spent.value)
+        self.learning = Learning(self.journal.append)
         self.kept = KeptResponses(home() / "responses.db", keep_days)
         self.breakers: dict[str, Breaker] = {}
         self.windows: dict[str, RateWindow] = {}
@@ -117,6 +122,9 @@ class Shared:
         self.table.refresh()
         self.rollouts.refresh()
         engines, self.table.changed = self.table.changed, False
+        if self._floors.refresh():
+            self.alarms.clear()
+            self.alarms.update(self._floors.value)
         if self._spent.refresh():
             self.budgets.update(self._spent.value)
         files = [published.refresh() for published in (self._rates, self._local)]
@@ -179,7 +187,7 @@ class Gateway:
         self.catalog: Catalog = build_catalog(
             loaded, self.endpoints, shared.engines, shared.rates.rates, shared.local.models
         )
-        self.rulebook = Rulebook(loaded, self.catalog)
+        self.rulebook = Rulebook(loaded, self.catalog, shared.alarms)
         shared.sessions.know(self.catalog.deployments)
         self.served = served(owned_specs(loaded))
         shared.table.configure(self.config.engines.queue, self.config.engines.waiting, self.config.timeouts.connect)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from freehold.classify import Facts
 from freehold.decide import Plan
-from freehold.decide.world import Ran
+from freehold.decide.decision import Ran
 from freehold.dialects.conversation import Conversation
 from freehold.labels.lattice import INTERNAL, Label
 from freehold.record.entries import Decided, Entry, Outcome, Weighed

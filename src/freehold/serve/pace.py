@@ -5,7 +5,11 @@ estimates lean to the fast side: a sample that is better than the estimate moves
 fiftieth. They follow a machine that has become slower, within some fifty answers.
 """
 
+from collections.abc import Iterable
+
 from msgspec import Struct
+
+from freehold.own.measure import Cell
 
 QUICK, SLOW = 0.25, 0.02
 USUAL = 1 / 16
@@ -27,6 +31,18 @@ class Pace(Struct, gc=False):
     """Seconds per output token after it."""
     whole: float = 0.0
     """Seconds that a request takes as a rule, waiting and all: the mean, not the best."""
+
+    @classmethod
+    def measured(cls, cells: Iterable[Cell]) -> "Pace":
+        """Returns what `freehold bench NAME` measured with one request at a time: known before the first answer."""
+        pace = cls()
+        for cell in cells:
+            if cell.concurrency == 1 and cell.first is not None:
+                first = cell.first.p50 / 1e3
+                each = cell.between.p50 / 1e3 if cell.between is not None else 0.0
+                written = round(cell.tokens_per_second * cell.seconds / max(1, cell.requests - cell.failed))
+                pace.learn(cell.prompt, first, written, first + each * max(0, written - 1))
+        return pace
 
     def learn(self, read: int, first: float, written: int, total: float) -> None:
         """Takes in one answer: tokens read and written, seconds to the first token and to the end."""

@@ -22,11 +22,11 @@ _BUILT_IN = Auto(among=["auto"])
 class Rulebook:
     """Built with a configuration, replaced with it."""
 
-    def __init__(self, loaded: Loaded, catalog: Catalog) -> None:
-        """Raises ConfigError for a predictor that cannot be read."""
+    def __init__(self, loaded: Loaded, catalog: Catalog, alarms: Mapping[str, str] | None = None) -> None:
+        """`alarms` as in Foresight. Raises ConfigError for a predictor that cannot be read."""
         self.config = loaded.config
         self.rules = Rules(loaded.config)
-        self.foresight = Foresight(loaded, catalog)
+        self.foresight = Foresight(loaded, catalog, alarms)
         self._callers: dict[Principal, Caller] = {}
         self._policies: dict[tuple[str, Principal, str | None], Policy] = {}
         self.foresight.check()

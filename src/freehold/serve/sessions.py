@@ -26,7 +26,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from freehold.decide.world import Ran
+from freehold.decide.decision import Ran
 from freehold.dialects.conversation import Conversation, Document, Image, Part, Text, Usage
 
 SLOTS = 1 << 16

@@ -25,6 +25,7 @@ from freehold.config.budgets import PERIODS, began
 from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
 from freehold.config.schema import Config
+from freehold.config.schema_routing import Auto
 from freehold.config.sizes import parse_size
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import database, home, journal_dir, keys_file, log_dir, run_dir, write_private
@@ -43,6 +44,9 @@ from freehold.record.store import Store
 from freehold.record.usage import spent_by_key
 from freehold.serve.board import STEWARD, Board, Load
 from freehold.serve.catalog import build_catalog
+from freehold.serve.floors import FILE as FLOORS
+from freehold.serve.floors import Floors
+from freehold.serve.foresight import Foresight
 from freehold.serve.processes import Snapshotted, die_with_parent
 from freehold.serve.published import Local, Rate, Rates
 from freehold.serve.pulls import Pulls
@@ -206,12 +210,23 @@ class _Ledger:
         self._rates_due = True
         self._spending = Spending()
         self._spending_at = 0.0
+        self._floors = Floors(home() / FLOORS, run_dir() / FLOORS)
+        self._watch_floors()
 
     def configure(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._pricer = _pricer(loaded)
         self._ingest.pricer = self._pricer
         self._rates_due = True
+        self._watch_floors()
+
+    def _watch_floors(self) -> None:
+        routes = {name: route for name, route in self._loaded.config.models.items() if isinstance(route, Auto)}
+        floors = {name: (one.floor, one.confidence) for name, one in routes.items() if one.floor is not None}
+        if floors:
+            endpoints = resolve(self._loaded.config, os.environ)
+            foresight = Foresight(self._loaded, build_catalog(self._loaded, endpoints, {}, {}, {}))
+            self._floors.configure(foresight, floors)
 
     async def run(self, stop: asyncio.Event) -> None:
         loop = asyncio.get_running_loop()
@@ -249,6 +264,8 @@ class _Ledger:
             totals.lag_seconds = report.lag_seconds
             save_ledger(run_dir(), totals)
         self._spending.changed |= report.calls > 0
+        if report.entries or report.calls:
+            self._floors.step(self._store.connection)
         if report.entries >= INGEST_BATCH:
             return True
         if not report.locked and not 0 <= start - self._spending_at < SPENT_EVERY:

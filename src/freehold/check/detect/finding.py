@@ -5,7 +5,7 @@ Offsets count Unicode code points of the text that was given, as Python slices d
 Two findings may name the same characters: an e-mail address in a URL with a password, a card number that also looks
 like a phone number. Among findings about what a text says (secrets, personal data) one stands for each character: the
 most specific rule, then the longest, then the surest. Findings about what a text does (injection, hidden characters,
-exfiltration) stand beside them: a link that carries a key away is both.
+exfiltration) stand beside them and beside each other: a link that carries a key away is both.
 """
 
 from bisect import bisect_right
@@ -73,9 +73,9 @@ def settled(hits: Iterable[Hit]) -> list[Hit]:
     """Returns the hits that stand, in the order of the text."""
     best = sorted(hits, key=_weight)
     standing: list[Hit] = []
-    taken = _Taken(), _Taken()
+    taken = {kind: _Taken() for kind in ("", *ATTACKS)}
     for hit in best:
-        if taken[hit.type in ATTACKS].take(hit):
+        if hit.type == ERROR or taken[hit.type if hit.type in ATTACKS else ""].take(hit):
             standing.append(hit)
     standing.sort(key=lambda hit: (hit.start, hit.end, hit.type))
     return standing

@@ -30,7 +30,7 @@ class Country(NamedTuple):
 
 
 _ELEVEN = r"\d{11}"
-_COUNTRIES = (
+COUNTRIES = (
     Country("us.itin", "itin|individual taxpayer", r"9\d\d-?\d\d-?\d{4}"),
     Country("gb.nhs", "nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}", "health_id"),
     Country("es.dni", "dni|nif|documento nacional|identidad", r"\d{8}[ -]?[A-Z]"),
@@ -113,7 +113,7 @@ class NationalIds:
 
     def __init__(self) -> None:
         self._by_word: dict[bytes, list[tuple[Country, re.Pattern[bytes]]]] = {}
-        for country in _COUNTRIES:
+        for country in COUNTRIES:
             shape = re.compile(rb"(?<![0-9A-Za-z])(?:" + country.shape.encode() + rb")(?![0-9A-Za-z])")
             for word in country.words.split("|"):
                 self._by_word.setdefault(word.encode(), []).append((country, shape))

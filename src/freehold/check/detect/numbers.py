@@ -13,6 +13,8 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+import re2
+
 from freehold.check.detect.checks import base58check, bech32, eip55, luhn, mod97
 from freehold.check.detect.finding import Hit
 from freehold.check.detect.pattern import compiled
@@ -43,19 +45,19 @@ _NANP = re.compile(rb"(?:\+?1[ .\-]?|001[ .\-])?\(?[2-9]\d{2}\)?[ .\-]?[2-9]\d{2
 _NANP_LIKE = re.compile(rb"(?:001-)?(?:\d{3}[-.]|\(\d{3}\) ?)\d{3}[-.]\d{4}")
 _NATIONAL = re.compile(rb"\(?0[1-9]\d{0,4}\)?(?:[ \-/]{0,2}\d{2,4}){2,4}|0[1-9](?:\.\d\d){4}|\(0[1-9]\d{0,3}\) ?\d{4,8}")
 
-_NEAR_PHONE = re.compile(
+_NEAR_PHONE = compiled(
     rb"phone|\btel|t\xc3\xa9l|fono|mobil|m\xc3\xb3vil|\bcell|\bfax|\bcall|\bring\b|dial|\btext\b|\bsms\b|whats|reach|contact"
     rb"|answering|hotline|handy\b|\bdesk\b|office:|messages to|(?:my|new|our|your|his|her|their) number|registered|num\xc3\xa9ro"
     rb"|\bport\xc3\xa1til|celular|rufnummer|\xd1\x82\xd0\xb5\xd0\xbb|\xe9\x9b\xbb\xe8\xa9\xb1|\xe7\x94\xb5\xe8\xaf\x9d"
 )
-_OFFICE = re.compile(rb"[ \-]{1,3}office")
-_NOT_PHONE = re.compile(
+_OFFICE = compiled(rb"[ \-]{1,3}office")
+_NOT_PHONE = compiled(
     rb"(?:order|invoice|address|located|street|account|acct|ticket|case|ref\w*|tracking|serial|zip|post\w*|card|booking|isbn|issn|doi|part|model|"
     rb"version|port|pin|code|bug|issue|id|sku|vat|tax|license|licence|patent|ssn|passport|iban)\W{0,4}(?:\w{1,6}\W{0,3})?$"
 )
-_NEAR_CARD = re.compile(rb"card|\bcc\b|credit|debit|visa|master|amex|maestro|\bpay|paid|charge|karte|carte|tarjeta|cart\xc3\xa3o|carta|\bpan\b")
-_NEAR_SSN = re.compile(rb"\bssn\b|social sec|\bss#|soc\.? ?sec|taxpayer|\btin\b|\bitin\b")
-_VERSION = re.compile(rb"(?:\bv|version|release|ver\.|==|>=|<=|~=|oid|section|chapter)\W{0,3}$")
+_NEAR_CARD = compiled(rb"card|\bcc\b|credit|debit|visa|master|amex|maestro|\bpay|paid|charge|karte|carte|tarjeta|cart\xc3\xa3o|carta|\bpan\b")
+_NEAR_SSN = compiled(rb"\bssn\b|social sec|\bss#|soc\.? ?sec|taxpayer|\btin\b|\bitin\b")
+_VERSION = compiled(rb"(?:\bv|version|release|ver\.|==|>=|<=|~=|oid|section|chapter)\W{0,3}$")
 
 _IBAN = {
     code: int(length)
@@ -97,9 +99,13 @@ class Numbers:
         data = view.data
         for match in _SHAPES.finditer(data):
             start, end = match.span()
-            first = data[start]
-            if 48 <= first <= 57 or first in b"+(":
-                yield from _digits(view, start, end)
+            value = data[start:end]
+            if value.isdigit():
+                yield from _plain_digits(view, start, end)
+            elif value[4:8:3] == b"--" and end - start < 14:
+                continue  # a date, and perhaps the hour after it
+            elif value[:2] != b"0x" and not value.translate(None, _MARKS):
+                yield from _marked_digits(view, start, end)
             else:
                 yield from _lettered(view, start, end)
 
@@ -131,37 +137,39 @@ def _alone(data: bytes, start: int, end: int) -> bool:
     return end >= len(data) or data[end] not in _WORD
 
 
-def _digits(view: View, start: int, end: int) -> Iterator[Hit]:
-    """Tells what a run that begins with a digit, `+` or `(` holds."""
-    data = view.data
-    value = data[start:end]
-    if b":" in value or value[:2] == b"0x":
-        yield from _lettered(view, start, end)
+_MARKS = b"0123456789+ ().-/"
+
+
+def _plain_digits(view: View, start: int, end: int) -> Iterator[Hit]:
+    """Tells what a run of nothing but digits is."""
+    if start and view.data[start - 1] in _WORD:
         return
-    if not value[-1:].isdigit() or value[1:2] not in b"0123456789 ().-/" or not _numeric(value):
-        yield from _lettered(view, start, end)
-        return
-    for match in _IN_RUN.finditer(value):
-        hit = _TELL[match.lastgroup or "date"](view, start + match.start(), start + match.end())
+    if 12 <= end - start <= 19:
+        hit = _card(view, start, end)
+    elif end - start < 12:
+        hit = _phone(view, start, end)
+    else:
+        hit = None
+    if hit is not None:
+        yield hit
+
+
+def _marked_digits(view: View, start: int, end: int) -> Iterator[Hit]:
+    """Tells what a run of digits and the usual marks between them holds."""
+    for match in _IN_RUN.finditer(view.data, start, end):
+        hit = _TELL[match.lastgroup or "date"](view, match.start(), match.end())
         if hit is not None:
             yield hit
 
 
-_NUMERIC = bytes(set(range(256)) - set(b"0123456789+ ().-/"))
-
-
-def _numeric(value: bytes) -> bool:
-    return not value.translate(None, b"0123456789+ ().-/")
-
-
-def _near(view: View, start: int, end: int, words: "re.Pattern[bytes]", before: int = 70, after: int = 25) -> bool:
+def _near(view: View, start: int, end: int, words: "re2._Regexp", before: int = 70, after: int = 25) -> bool:
     low = view.low
     return words.search(low, max(0, start - before), start) is not None or (
         words.search(low, end, min(len(low), end + after)) is not None
     )
 
 
-_NEAR_HOST = re.compile(rb"\\bhost|server|\\bssh\\b|ping|://|connect|machine|node|\\bdns\\b|database|\\bdb\\b|cluster")
+_NEAR_HOST = compiled(rb"\\bhost|server|\\bssh\\b|ping|://|connect|machine|node|\\bdns\\b|database|\\bdb\\b|cluster")
 
 
 def near_host(view: View, start: int, end: int) -> bool:
@@ -176,7 +184,7 @@ def _only_digits(value: bytes) -> str:
 def _card(view: View, start: int, end: int) -> Hit | None:
     data = view.data
     digits = _only_digits(data[start:end])
-    if not _alone(data, start, end) or len(set(digits)) < 3:
+    if not _alone(data, start, end) or len(set(digits)) < 2:
         return _phone(view, start, end)
     if not luhn(digits):
         return _phone(view, start, end) if len(digits) < 16 else None
@@ -233,7 +241,7 @@ def _phone(view: View, start: int, end: int) -> Hit | None:
     if score < 0.8:
         if _NOT_PHONE.search(view.low, max(0, start - 30), start):
             return None
-        if _near(view, start, stop, _NEAR_PHONE) or _OFFICE.match(view.low, stop):
+        if _near(view, start, stop, _NEAR_PHONE) or _OFFICE.match(view.low, stop, len(view.low)):
             score = 0.8
     return Hit("phone", start, stop, "phone", score, 1) if score >= 0.5 else None
 

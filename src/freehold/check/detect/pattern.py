@@ -3,11 +3,14 @@
 Patterns are bytes, read as Latin-1, which is the fastest that RE2 has; a letter beyond ASCII is its UTF-8 bytes, and must
 not stand in a class. Every pattern has a longest match (`longest`): RE2 reads in linear time whatever the pattern, but
 only a bounded one also bounds how far it reads past the end of a match, and so the sum over all matches. It is also how
-many bytes a stream has to be held back. `bounded` tells whether a pattern is so, and a test asks it of all of them.
+many bytes a stream has to be held back. A test asks it of all of them.
+
+Patterns are compiled when they are first wanted: most never are, and hundreds would cost a start half a second.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 import re2
 from re2 import Options
@@ -78,11 +81,6 @@ class Pattern:
         self.pattern = pattern
         self.exact = exact
         self.literals = tuple(literals)
-        width = longest(pattern)
-        if width is None:
-            raise ValueError(f"{rule}: the pattern has no longest match")
-        self.longest = width
-        self._find = compiled(pattern)
         self._check = check
         self._score = score
         self._rank = rank
@@ -90,6 +88,18 @@ class Pattern:
         self._before = before
         self._joined = joined
         self._low = low
+
+    @cached_property
+    def longest(self) -> int:
+        """Raises ValueError for a pattern without a longest match."""
+        width = longest(self.pattern)
+        if width is None:
+            raise ValueError(f"{self.name}: the pattern has no longest match")
+        return width + self._before
+
+    @cached_property
+    def _find(self) -> "re2._Regexp":
+        return compiled(self.pattern)
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         """Yields the hits around `places`, where literals begin, in ascending order."""

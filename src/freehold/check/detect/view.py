@@ -1,6 +1,6 @@
 """A text as the detectors read it: bytes, their lower case, and the way back to code points.
 
-Detectors read UTF-8. Lower case is ASCII's only, so that both have the same offsets. Where a text holds characters that
+Detectors read UTF-8. Lower case keeps every character where it is, so that both have the same offsets. Where a text holds characters that
 show one thing and are another, a second view is made and read too, with these differences taken out:
 
     zero width, soft hyphen, bidi controls, variation selectors, tags      left out (tags: read as what they spell)
@@ -13,6 +13,7 @@ A place in the second view is led back to the first through the list of places w
 import re
 import unicodedata
 from bisect import bisect_right
+from collections.abc import Sequence
 
 _NOT_LEADING = bytes(range(0x80, 0xC0))
 _LEADING = bytes(set(range(256)) - set(_NOT_LEADING))
@@ -28,46 +29,55 @@ MIXED = re.compile(f"[A-Za-z][{_OTHER}]|[{_OTHER}][A-Za-z]")
 _CHANGED = re.compile(f"[{INVISIBLE}{_SHAPED}{_OTHER}]+")
 
 
-class View:
-    """`data` is UTF-8, `low` the same in ASCII lower case. `code_point` leads a byte offset back to the given text."""
+_UNEVEN = re.compile("[\u0130\u023a\u023e\u1e9e\u2126\u212a-\u212b\u2c62\u2c64\u2c6d-\u2c70\u2c7e-\u2c7f\ua78d\ua7aa-\ua7ae\ua7b0-\ua7b2\ua7c5Σ]")
+"""Characters whose lower case has another length, and the one whose lower case depends on its place in a word."""
 
-    __slots__ = ("_back", "_froms", "_plain", "_seen", "data", "low", "text")
+
+class View:
+    """`data` is UTF-8, `low` the same in lower case, byte for byte."""
+
+    __slots__ = ("_back", "_froms", "_plain", "data", "low", "text")
 
     def __init__(self, text: str, changes: "list[tuple[int, int]] | None" = None) -> None:
         """`changes` are (place here, place in the given text), in order: from that place on the two go side by side."""
         self.text = text
         self.data = text.encode("utf-8", "surrogatepass")
-        self.low = self.data.lower()
+        self.low = _lowered(text, self.data)
         self._plain = len(self.data) == len(text)
-        self._seen = (0, 0)
         self._froms = [here for here, _ in changes] if changes else None
         self._back = changes
 
-    def code_point(self, byte: int, *, end: bool = False) -> int:
-        """Returns the code point of the given text that a byte of `data` belongs to; `end` for an exclusive end.
+    def code_points(self, spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
+        """Returns the starts and the ends, exclusive, in code points of the given text, of spans of bytes of `data`."""
+        if self._plain and self._froms is None:
+            return [start for start, _ in spans], [end for _, end in spans]
+        counted = self._counted({place for span in spans for place in span})
+        starts = [self._led_back(counted[start]) for start, _ in spans]
+        ends = [self._led_back(counted[end] - 1) + 1 if counted[end] else 0 for _, end in spans]
+        return starts, ends
 
-        Counting goes on from the last place asked for, so that asking in order costs one pass.
-        """
-        place = byte if self._plain else self._counted(byte)
-        if self._froms is None or self._back is None:
-            return place
-        if end and place:
-            return self._led_back(place - 1) + 1
-        return self._led_back(place)
+    def _counted(self, places: set[int]) -> dict[int, int]:
+        """Returns how many code points begin before each place, in one pass over the bytes."""
+        counts: dict[int, int] = {}
+        last = count = 0
+        for place in sorted(places):
+            count += place - last - len(self.data[last:place].translate(None, _LEADING))
+            counts[place] = count
+            last = place
+        return counts
 
     def _led_back(self, place: int) -> int:
-        assert self._froms is not None
-        assert self._back is not None
+        if self._froms is None or self._back is None:
+            return place
         here, there = self._back[bisect_right(self._froms, place) - 1]
         return there + place - here
 
-    def _counted(self, byte: int) -> int:
-        last, count = self._seen
-        if byte < last:
-            last = count = 0
-        count += byte - last - len(self.data[last:byte].translate(None, _LEADING))
-        self._seen = byte, count
-        return count
+
+def _lowered(text: str, data: bytes) -> bytes:
+    """Returns the text in lower case with every character where it was: those whose lower case is longer stay."""
+    if len(data) == len(text) or _UNEVEN.search(text) is not None:
+        return data.lower()
+    return text.lower().encode("utf-8", "surrogatepass")
 
 
 def plainer(text: str) -> View | None:

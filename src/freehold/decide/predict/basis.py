@@ -45,7 +45,8 @@ class Basis(Struct, frozen=True):
     """`words` gives known words their key; `vectors` holds a packed vector for every term by its key.
 
     The key of a pair is the key of its first word less that of its second: from a - b and a * a - b * b both places
-    follow. One with an unknown neighbour (0) falls on the other word, which is there anyway. That of a mark is its byte.
+    follow. One with an unknown neighbour (0) falls on the other word, which is there anyway. The key of a mark is its
+    byte.
 
     Lane 0 of such a vector is the weight of the term, in units of `unit`; the others are the lanes of a reading, in
     units of `scales`. `rungs` gives each rung of each measure a packed vector of the lanes in units of `rung_scales`;

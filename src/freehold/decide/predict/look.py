@@ -1,4 +1,4 @@
-"""What is looked at in a prompt: its words, pairs of neighbours, marks, and some thirty measures of its shape.
+"""What is looked at in a prompt: its words, pairs of neighbours, marks, and some twenty measures of its shape.
 
 Everything here is chosen for two ends. It must be cheap: about 60 us for 1 KB, so bytes are used where the standard
 library is fastest on bytes, and a long prompt is read at its head and its tail only. And it must be hard to sway: a
@@ -38,17 +38,12 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "word length": _steps(3.5, 9, 0.5),
     "marks": (0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25),
     "questions": (0.5, 1.5, 2.5),
-    "blanks": (0.5, 1.5),
     "negation": (0.5,),
     "latex": (0.5, 1.5, 2.5),
     "code": (0.5, 1.5, 2.5),
     "sentences": (0.5, 1.3, 1.8, 2.2, 2.5, 3, 3.5, 4, 5),
-    "equations": (0.5, 1.5, 3.5, 7.5),
-    "brackets": (0.5, 1.5, 3.5, 7.5),
     "commas": (0.25, 0.5, 1, 1.5, 2, 3, 5),
-    "quotes": (0.5, 2.5, 6.5),
     "variety": _steps(0.3, 0.9, 0.1),
-    "first person": (0.5,),
     "lines": (1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7),
     "foreign": (0.005, 0.02, 0.1, 0.3, 0.6),
     "tools": (0.5,),
@@ -72,7 +67,6 @@ _FOLD = (
     ("\u200b", ""), ("\u200c", ""), ("\u200d", ""), ("\u2060", ""), ("\ufeff", ""), ("\u00ad", ""),
 )  # fmt: skip
 _NEGATIONS = frozenset((b"not", b"except", b"never", b"least", b"false", b"incorrect", b"neither", b"none"))
-_FIRST = frozenset((b"i", b"my", b"me", b"we", b"our"))
 _CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc", b"stdin", b"sql", b"json", b"regex"))
 _LATEX = (b"\\frac", b"\\sqrt", b"$", b"\\(", b"\\[", b"\\begin")
 
@@ -136,17 +130,12 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         letters / count,
         len(marks) / letters,
         raw.count(b"?"),
-        raw.count(b"__"),
         not distinct.isdisjoint(_NEGATIONS),
         latex,
         code,
         log(1 + question.count(b". ")),
-        raw.count(b"="),
-        raw.count(b"("),
         question.count(b",") * 50 / (len(question) + 1),
-        raw.count(b'"'),
         len(distinct) / count,
-        not distinct.isdisjoint(_FIRST),
         log(1 + lines),
         0.0 if raw.isascii() else len(raw.translate(None, _ASCII)) / letters,
         tools,

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from freehold.decide.predict.basis import Basis
 from freehold.decide.predict.heads import Estimate, Family, Head, moderated, probability
-from freehold.decide.predict.look import Look, look
+from freehold.decide.predict.look import LADDERS, Look, look
 from freehold.decide.predict.tables import Tables
 
 MOST_NAMES = 4_096
@@ -119,25 +119,26 @@ class Predictor:
 
 
 TASKS = frozenset(("maths", "code", "multiple choice"))
-_MANY = (
-    # measure, at least, sign
-    (16, 1, "code"),
-    (15, 1, "maths"),
-    (18, 3, "maths"),
-    (2, 2.5, "multiple choice"),
-    (26, 1, "tools"),
-    (27, 2.5, "long conversation"),
-    (0, 11.3, "long"),
-    (8, 0.04, "numbers"),
-    (14, 1, "negation"),
-    (25, 0.1, "not Latin script"),
+_SIGNS = tuple(
+    (list(LADDERS).index(measure), least, sign)
+    for measure, least, sign in (
+        ("code", 1, "code"),
+        ("latex", 1, "maths"),
+        ("options", 3, "multiple choice"),
+        ("tools", 1, "tools"),
+        ("turns", 2.5, "long conversation"),
+        ("length", 11.3, "long"),
+        ("digits", 0.04, "numbers"),
+        ("negation", 1, "negation"),
+        ("foreign", 0.1, "not Latin script"),
+    )
 )
 
 
 def telling(seen: Look) -> tuple[str, ...]:
     """What stands out in a prompt, in words for a person."""
     measures = seen.measures
-    signs: list[str] = [sign for place, least, sign in _MANY if measures[place] >= least]
+    signs = [sign for place, least, sign in _SIGNS if measures[place] >= least]
     if measures[0] < 6:
         signs.append("short")
-    return tuple(dict.fromkeys(signs))
+    return tuple(signs)

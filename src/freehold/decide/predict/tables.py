@@ -57,8 +57,8 @@ def build(tables: Tables) -> Basis:
     k = len(tables.scales)
     if not 1 <= k < MOST_LANES or len(tables.rung_scales) != k or len(tables.centre) != k:
         raise ValueError(f"{k} lanes, with {len(tables.rung_scales)} and {len(tables.centre)} of their other numbers")
-    if not all(map(isfinite, (*tables.scales, *tables.rung_scales, *tables.centre, tables.unit, tables.floor))):
-        raise ValueError("a scale that is not a number")
+    if not all(abs(number) <= 1e6 for number in (*tables.scales, *tables.rung_scales, *tables.centre)):
+        raise ValueError("a scale that cannot be")
     if not (0 < tables.unit < 1e3 and 1e-6 < tables.floor < 1e6):
         raise ValueError("a unit or floor that cannot be")
     words = tables.words.split(b"\n") if tables.words else []

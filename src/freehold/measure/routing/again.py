@@ -19,10 +19,11 @@ from msgspec import structs
 
 from freehold.classify.facts import Facts
 from freehold.decide import Catalog, Choice, Deployment, Plan, Policy, World, plan
+from freehold.decide.decision import Ran
 from freehold.decide.floor import Gate
 from freehold.decide.predict import Reading
 from freehold.decide.signals import NOTHING, Signals
-from freehold.decide.world import Denied, Foresight, Ran
+from freehold.decide.world import Denied, Foresight
 from freehold.record.outcomes import Past
 from freehold.record.readings import unpack
 

@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from freehold.errors import BadRequest
 from freehold.measure.routing import floors, newcomers, pairs, pools, prices, robust
+from freehold.measure.routing.fit import LEAST
 from freehold.measure.routing.scores import Learner, Scorer, by_length, by_task, constant, learned, router
 from freehold.measure.routing.splits import Kind, Split, random_rows, splits
 from freehold.measure.routing.tables import Table, join, read_all
@@ -205,11 +206,13 @@ def _measure(split: Split, asked: Sequence[tuple[str, str]], resamplings: int, l
         if several is not None:
             gated.append((f"{len(several[1])} cheaper / {several[0]}", *several))
     kept = random_rows(split.train, split.seed, KEPT)
-    short = learn(kept.train, split.seed) if gated else predictor
+    short = learn(kept.train, split.seed) if gated and len(kept.train) >= LEAST else None
     measured_floors = []
+    inner = Split(split.kind, split.seed, kept.train, split.test)
     for who, strong, cheaper in gated:
         measured_floors += floors.held_out(who, split, routers, strong, cheaper, resamplings)
-        inner = Split(split.kind, split.seed, kept.train, split.test)
+        if short is None:
+            continue
         measured_floors += floors.carried(who, inner, router(short), kept.test, strong, cheaper, resamplings)
     joined = newcomers.figures(split, complete, shared, learn) if len(shared) > 1 else []
     flips = robust.flips(predictor, split.test.prompts, wanted[0].weak, wanted[0].strong, split.seed) if wanted else []
@@ -251,7 +254,7 @@ def _gathered(kind: Kind, found: Sequence[_Measured]) -> SplitReport:
         head = pooled[0]
         ours = head.routers.get("freehold")
         curve = ours.curve if ours is not None else []
-        lead = [spread(at) for at in zip(*(one.lead for one in pooled), strict=True)]
+        lead = [spread(at) for at in zip(*(one.lead for one in pooled if one.lead), strict=True)]
         told = (spreads(pooled), _routers(pooled), head.hull, curve, lead)
         report.pools.append(PoolReport(name, head.models, head.best_model, *told))
     gates = _grouped(

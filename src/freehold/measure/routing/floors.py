@@ -26,7 +26,7 @@ from freehold.measure.routing import prices
 from freehold.measure.routing.metrics import Floats
 from freehold.measure.routing.pools import Pool
 from freehold.measure.routing.scores import Scorer, accuracies, matrix
-from freehold.measure.routing.splits import Split, halves
+from freehold.measure.routing.splits import Split
 from freehold.measure.routing.tables import Table
 
 ALPHAS = (0.01, 0.05, 0.10)
@@ -34,6 +34,9 @@ DELTA = 0.05
 RESAMPLINGS = 200
 GRID_ROWS = 2000
 MOST_CHEAPER = 6
+
+
+Rows = NDArray[np.int64]
 
 
 class FloorFigures(Struct):
@@ -72,7 +75,7 @@ class Trials(Struct):
     paid: Floats
     strong_paid: Floats
 
-    def take(self, rows: Sequence[int] | NDArray[np.intp]) -> "Trials":
+    def take(self, rows: Rows) -> "Trials":
         return Trials(self.risk[rows], self.failed[rows], self.paid[rows], self.strong_paid[rows])
 
 
@@ -154,7 +157,8 @@ def held_out(
             table = counted(after, grid)
             tally = _Tally(alpha)
             for number in range(resamplings):
-                first, second = halves(len(after.risk), split.seed * 100_003 + number)
+                rows = np.random.default_rng(split.seed * 100_003 + number).permutation(len(after.risk))
+                first, second = np.split(rows, [len(rows) // 2])
                 tally.add(_chosen(table, first, grid, alpha), table, after, second)
             found.append(tally.figures(who, name, "held out"))
     return found
@@ -178,9 +182,9 @@ def carried(
         for number in range(resamplings):
             generator = np.random.default_rng(split.seed * 100_003 + number)
             rows = generator.permutation(len(calibration.risk))[:size]
-            chosen = _chosen(told, rows.tolist(), grid, alpha)
+            chosen = _chosen(told, rows, grid, alpha)
             tested = generator.permutation(len(after.risk))
-            tally.add(chosen, table, after, tested.tolist())
+            tally.add(chosen, table, after, tested)
             tally.watch(chosen, grid, calibration.take(rows), after, table, tested.tolist(), (strong, cheaper))
         found.append(tally.figures(who, "freehold", "carried"))
     return found
@@ -199,7 +203,7 @@ def _some(count: int, seed: int) -> list[int]:
     return sorted(np.random.default_rng(seed).permutation(count)[:GRID_ROWS].tolist())
 
 
-def _chosen(table: Counted, rows: Sequence[int], grid: Sequence[float], alpha: float) -> int | None:
+def _chosen(table: Counted, rows: Rows, grid: Sequence[float], alpha: float) -> int | None:
     """Returns the index of the threshold that these calibration rows show to be safe."""
     routed, failed = table.routed[rows].sum(axis=0), table.failed[rows].sum(axis=0)
     tested = [floor.Level(one, int(routed[i]), int(failed[i])) for i, one in enumerate(grid)]
@@ -220,7 +224,7 @@ class _Tally:
         self.alarms = 0
         self.looked = False
 
-    def add(self, chosen: int | None, table: Counted, after: Trials, rows: Sequence[int]) -> None:
+    def add(self, chosen: int | None, table: Counted, after: Trials, rows: Rows) -> None:
         self.count += 1
         self.requests += len(rows)
         if chosen is None:

@@ -56,7 +56,7 @@ def figures(split: Split, pool: Pool | None, models: Sequence[str], learn: Learn
 
     train, names = split.train, chosen(split.train, models)
     others = [name for name in train.models if name not in names]
-    if not names or not others:
+    if not names or len(others) < 2:
         return []
     base = learn(train.only(others), split.seed)
     others_accuracy = accuracies(train, others)

@@ -137,7 +137,7 @@ def _made(prompts: Sequence[str], size: int, count: int) -> list[str]:
 
 
 def _gains(predictor: "Predictor", prompts: Sequence[str], weak: str, strong: str) -> Floats:
-    chances = ask(predictor, prompts, [weak, strong])
+    chances = ask(predictor, [predictor.read(text) for text in prompts], [weak, strong])
     gains: Floats = chances[:, 1] - chances[:, 0]
     return gains
 

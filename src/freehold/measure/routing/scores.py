@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from freehold.errors import BadRequest
 from freehold.measure.routing.metrics import Floats
 from freehold.measure.routing.tables import Table
 
 if TYPE_CHECKING:
-    from freehold.decide.predict import Predictor
+    from freehold.decide.predict import Predictor, Reading
 
 BINS = 10
 SHRINK = 5.0
@@ -36,21 +37,33 @@ class Scorer(Protocol):
 
 
 def learned(train: Table, seed: int) -> "Predictor":
-    """The predictor that routes, trained on a table."""
+    """The predictor that routes, trained on a table. Raises BadRequest where nothing can be learnt from it."""
     from freehold.measure.routing.fit import fit
 
     named = train.tasks if len(set(train.tasks)) > 1 else None
-    return fit(train.prompts, train.outcomes(), seed=seed, tasks=named)
+    try:
+        return fit(train.prompts, train.outcomes(), seed=seed, tasks=named)
+    except ValueError as error:
+        raise BadRequest(f"nothing can be learnt from these rows: {error}") from error
 
 
-def ask(predictor: "Predictor", prompts: Sequence[str], names: Sequence[str]) -> Floats:
-    return np.array([[one.p for one in predictor.quality(predictor.read(text), names)] for text in prompts]).reshape(
-        len(prompts), len(names)
-    )
+def ask(predictor: "Predictor", readings: "Sequence[Reading]", names: Sequence[str]) -> Floats:
+    """Returns P(right), one row per reading and one column per name."""
+    rows = [[one.p for one in predictor.quality(reading, names)] for reading in readings]
+    return np.array(rows, float).reshape(len(readings), len(names))
 
 
 def router(predictor: "Predictor") -> Scorer:
-    return lambda table, names: ask(predictor, table.prompts, names)
+    """The predictor under test. Each prompt is read once, however many figures ask about it."""
+    readings: dict[str, Reading] = {}
+
+    def score(table: Table, names: Sequence[str]) -> Floats:
+        for text in table.prompts:
+            if text not in readings:
+                readings[text] = predictor.read(text)
+        return ask(predictor, [readings[text] for text in table.prompts], names)
+
+    return score
 
 
 def known(table: Table, name: str) -> Floats:

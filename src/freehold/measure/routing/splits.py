@@ -63,10 +63,3 @@ def splits(table: Table, seeds: Sequence[int]) -> Iterator[Split]:
         by_domain = held_out_domains(table, seed)
         if by_domain is not None:
             yield by_domain
-
-
-def halves(count: int, seed: int) -> tuple[list[int], list[int]]:
-    """Returns two disjoint random halves of `range(count)`."""
-    rows = list(range(count))
-    random.Random(seed).shuffle(rows)  # noqa: S311
-    return rows[: count // 2], rows[count // 2 :]

@@ -150,10 +150,13 @@ def train(rows: Judged, before: "Predictor", *, seed: int = 0, source: str, toda
     halves = random_rows(_numbered(len(rows)), seed, KEPT)
     learn, kept = rows.take(_numbers(halves.train)), rows.take(_numbers(halves.test))
     own = bool(rows.texts) and len(learn) >= LEAST_OWN
-    if own:
-        after = fit(learn.texts, learn.outcomes, seed=seed, tasks=learn.tasks or None, made=source)
-    else:
-        after = fit_heads(before, learn.read(before), learn.outcomes)
+    try:
+        if own:
+            after = fit(learn.texts, learn.outcomes, seed=seed, tasks=learn.tasks or None, made=source)
+        else:
+            after = fit_heads(before, learn.read(before), learn.outcomes)
+    except ValueError as error:
+        raise BadRequest(f"nothing can be learnt from these outcomes: {error}") from error
     result = Trained(after, [], _told(learn, kept, before, after), len(rows), len(kept), own)
     learn, kept = (msgspec.structs.replace(one, texts=[], readings=one.read(after)) for one in (learn, kept))
     _calibrate(result, learn, kept, floor.named(dumps(after)), source, today)
@@ -216,14 +219,15 @@ def _calibrate(result: Trained, learn: Judged, kept: Judged, predictor: str, sou
     for some in sets:
         before = [min(one[0] for one in trial) for trial in _trials(learn, result.predictor, strong, some)]
         trials = _trials(kept, result.predictor, strong, some)
-        for alpha in ALPHAS:
+        few = [alpha for alpha in ALPHAS if len(trials) < floor.least(alpha, DELTA) or not before]
+        if few:
+            need = floor.least(few[-1], DELTA)
+            result.notes.append(
+                f"a floor of {1 - few[-1]:g} for {', '.join(some)} needs {need} requests on which all of them and "
+                f"{strong} were judged; {len(trials)} were kept to calibrate by"
+            )
+        for alpha in ALPHAS[len(few) :]:
             need = floor.least(alpha, DELTA)
-            if len(trials) < need or not before:
-                result.notes.append(
-                    f"a floor of {1 - alpha:g} for {', '.join(some)} needs {need} requests on which all of them and "
-                    f"{strong} were judged; {len(trials)} were kept to calibrate by"
-                )
-                break
             grid = floor.grid(before, 2 * need, len(trials))
             result.certificates.append(
                 floor.certify(

@@ -163,11 +163,15 @@ class Log:
         copies = _head_lines(self._second, self._files)
         files = parts(self.folder)
         if heads:
-            self._note, self.head = _last(heads)
+            last = _last(heads)
+            if last is None:
+                raise Broken("its last heads cannot be read")
+            self._note, self.head = last
             self._check_copies(copies, heads, self.head.log)
             self._to_the_end(files, self._tree_at(self.head, files))
         elif copies:
-            raise Broken(f"the heads of {_last(copies)[1].log} are gone, which had {_last(copies)[1].size} lines")
+            known = _last(copies)
+            raise Broken(f"the heads of {known[1].log}, with {known[1].size} lines, are gone" if known else "no heads")
         elif files:
             self._to_the_end(files, Frontier())
             if self._tree.size > 1:
@@ -307,24 +311,28 @@ def _locked(folder: Path) -> int:
 
 
 def _head_lines(path: Path, files: Files) -> bytes:
-    """Returns a file of heads. An unfinished last line was never signed for anybody, and is cut off."""
+    """Returns a file of heads. A last line that is no signed head was cut off by a crash before anybody was told of it,
+    and is cut off here; had it been more than that, the other place would know of it."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         return b""
-    whole = data.rfind(b"\n") + 1
-    if whole != len(data):
-        files.cut_file(path, whole)
-    return data[:whole]
+    whole = data[: data.rfind(b"\n") + 1]
+    if whole and _last(whole) is None:
+        whole = whole[: whole.rfind(b"\n", 0, -1) + 1]
+    if len(whole) != len(data):
+        files.cut_file(path, len(whole))
+    return whole
 
 
-def _last(heads: bytes) -> tuple[str, note.Head]:
-    """Returns the newest head, as it is written and as it is meant. Raises Broken."""
+def _last(heads: bytes) -> tuple[str, note.Head] | None:
+    """Returns the newest head, as it is written and as it is meant; None where it is no signed head."""
     try:
         text = msgspec.json.decode(heads[:-1].rpartition(b"\n")[2], type=str)
-        return text, note.parse(text)
+        head = note.parse(text)
     except (ValueError, BadRequest):
-        raise Broken("the newest head cannot be read") from None
+        return None
+    return (text, head) if note.is_signed(text, head.key) else None
 
 
 def _part_of(files: list[tuple[int, Path]], number: int) -> int:

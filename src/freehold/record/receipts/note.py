@@ -73,7 +73,9 @@ def parse(note: str) -> Head:
         )
         moment = datetime.strptime(at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
         head = Head(log, int(size), _unb64(root), int(moment.timestamp()), _unb64(previous), Verifier.parse(key))
-        if head.text() != text + "\n" or len(head.root) != HASH_BYTES or len(head.previous) not in (0, HASH_BYTES):
+        if head.text() != text + "\n" or head.size < 0:
+            raise ValueError
+        if len(head.root) != HASH_BYTES or len(head.previous) not in (0, HASH_BYTES):
             raise ValueError
     except (ValueError, BadRequest):
         raise BadRequest(

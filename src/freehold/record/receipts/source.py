@@ -4,6 +4,7 @@ An export is a plain zip of the same files, all of it signed: lines up to the ne
 says how to check it without Freehold. Reading needs neither the writer's lock nor any key.
 """
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,12 @@ from freehold.record.receipts.places import HEADS, file_name, first_line, parts
 MAX_LINE: Final = 1 << 20
 """Bytes of a line; none of ours is anywhere near it."""
 README: Final = "README.txt"
+
+_DAMAGED: Final = (
+    zipfile.BadZipFile, zlib.error, EOFError, struct.error, KeyError, ValueError, OverflowError, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
+"""What the standard library raises for a zip that is none, or not any more."""
 
 Open = Callable[[], AbstractContextManager[BinaryIO]]
 
@@ -60,7 +67,7 @@ def bundle_source(path: Path) -> Source:
     try:
         with zipfile.ZipFile(path) as bundle:
             names = bundle.namelist()
-    except (zipfile.BadZipFile, UnicodeDecodeError) as error:
+    except _DAMAGED as error:
         raise BadRequest(
             f"{path} is no export of receipts: {error}", code="audit_bundle", hint="freehold audit export writes one"
         ) from error
@@ -123,23 +130,29 @@ class _Member(AbstractContextManager[BinaryIO]):
         self._path, self._name = path, name
 
     def __enter__(self) -> BinaryIO:
-        self._zip = zipfile.ZipFile(self._path)
+        try:
+            self._zip = zipfile.ZipFile(self._path)
+        except _DAMAGED as error:
+            raise self._damaged(error) from error
         try:
             self._file = self._zip.open(self._name)
-        except BaseException:
+        except _DAMAGED as error:
             self._zip.close()
-            raise
+            raise self._damaged(error) from error
         return self  # type: ignore[return-value]  # all that is asked of it is readline
 
     def readline(self, limit: int) -> bytes:
         try:
             return self._file.readline(limit)
-        except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-            raise BadRequest(
-                f"{self._path} is damaged: {self._name}: {error}",
-                code="audit_bundle",
-                hint="fetch the export again, or have it made again",
-            ) from error
+        except _DAMAGED as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> BadRequest:
+        return BadRequest(
+            f"{self._path} is damaged: {self._name}: {error}",
+            code="audit_bundle",
+            hint="fetch the export again, or have it made again",
+        )
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

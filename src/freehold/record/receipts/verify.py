@@ -223,7 +223,9 @@ class _Heads:
         """The one whose lines have not all been seen."""
         self.newest: note.Head | None = None
         self.text = ""
-        self._keys: set[str] = set()
+        self._key: Verifier | None = None
+        """Who signed the last head whose lines have all been seen."""
+        self._announced: set[str] = set()
         self._lagging = 0
         self._next()
 
@@ -239,6 +241,9 @@ class _Heads:
         if head.root != root:
             what = f"the lines before line {head.size:,} are not those that were signed"
             self._verdict.found(f"head of {_when(head)}", what)
+        if self._key not in (None, head.key) and str(head.key) not in self._announced:
+            self._verdict.found(f"head of {_when(head)}", "another key signs, and no line says so")
+        self._key = head.key
         self._next()
 
     def left(self) -> Iterator[note.Head]:
@@ -250,7 +255,7 @@ class _Heads:
 
     def changed(self, leaf: KeyChanged) -> None:
         """From here on another key signs."""
-        self._keys.add(leaf.key)
+        self._announced.add(leaf.key)
 
     def _next(self) -> None:
         """Reads on to the next head that can be read, and holds it against the one before it."""
@@ -277,8 +282,6 @@ class _Heads:
             found(where, "it does not follow the head before it")
         elif head.size <= before.size or head.at < before.at or head.log != before.log:
             found(where, "it is older than the head before it, or of another log")
-        elif head.key != before.key and str(head.key) not in self._keys:
-            found(where, "another key signs, and no line says so")
 
     def _copied(self, text: str | None, where: str) -> None:
         """Holds a head against the second place."""

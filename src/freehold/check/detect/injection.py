@@ -1,0 +1,80 @@
+"""How much the phrases found in a text weigh together, and what speaks for a harmless reading.
+
+A phrase alone proves little: "ignore the previous instructions" is an attack in a web page and a topic in a lesson. So:
+
+- quoted, or where the text speaks about injection (attack, jailbreak, detect, OWASP ...), a phrase weighs less; both, next
+  to nothing. An attacker can write such words too, and pays with a lower score only for phrases close to them;
+- kinds of phrases add up as independent signs do: 1 - (1-a)(1-b)...; the same kind twice counts once;
+- what was hidden from a reader (zero width characters, lookalikes, an encoding) weighs more.
+
+These are rules on words. A new wording, a polite request, or an instruction in a picture passes; see docs.
+"""
+
+from collections.abc import Iterable
+
+from freehold.check.detect.finding import Hit
+from freehold.check.detect.pattern import compiled
+from freehold.check.detect.view import View
+
+_ABOUT = compiled(
+    rb"prompt[ -]?injection|jail ?break|\battack(?:s|er|ers|ing)?\b|\bowasp\b|red[ -]?team|adversar|guardrail|classif|detect"
+    rb"|vulnerab|mitigat|security|\bfilter|phrases? (?:like|such)|such as|for example|e\.g\.|example of|examples? (?:include|:)"
+    rb"|what does|what is|explain|how (?:do|can|should|to|does)|why (?:do|does|is|are)|the (?:phrase|term|words?|sentence|string)"
+    rb"|research|paper|article|blog|lesson|course|training (?:material|slide)|documentation|tutorial|test case|unit test|regex"
+    rb"|translate|meaning|called|known as|novel|story|fiction|movie|title|lyrics|subject line|ticket|user (?:wrote|typed|said|sent)"
+)
+_QUOTES = (b'"', b"'", b"`", b"\xe2\x80\x9c", b"\xe2\x80\x98", b"\xc2\xab", b"\xe3\x80\x8c", b"\xe2\x80\x9e")
+_HARMLESS = compiled(
+    rb"\b(?:e-?mails?|messages? (?:about|from|i sent|that i)|invoices?|letters?|voicemails?|texts? (?:i|from)|quotes?|orders?|bookings?"
+    rb"|reminders?|notices?|appointments?|warnings?|errors?|commits?|versions?|recipes?|assembly|cooking|washing|shipping"
+    rb"|delivery|dosing|doctor'?s?|teacher'?s?|boss'?s?|manager'?s?|manual|installation|knitting|driving|css|config(?:uration)?"
+    rb"|my (?:last|previous|earlier|prior)|lint|eslint|compiler|cors|firewall|git|parental|traffic|speed|school|game|house)\b"
+)
+WEAK = frozenset({"jailbreak-word", "no-warnings", "from-now-on", "instead-of-task", "stay-in-character", "never-refuse"})
+"""Signs that say nothing alone: they only add to others."""
+
+
+def weighed(view: View, hits: Iterable[Hit], *, hidden: bool = False) -> list[Hit]:
+    """Returns the hits of injection phrases with their scores in the light of the text and of each other.
+
+    Hits of other types are not to be given. `hidden`: the view shows what a reader does not see.
+    """
+    weighed = [hit._replace(score=_alone(view, hit, hidden)) for hit in hits]
+    if not weighed:
+        return []
+    strongest: dict[str, float] = {}
+    for hit in weighed:
+        strongest[hit.rule] = max(strongest.get(hit.rule, 0.0), hit.score)
+    total = 1.0
+    for weight in strongest.values():
+        total *= 1.0 - weight
+    together = 1.0 - total
+    if all(rule in WEAK for rule in strongest):
+        return []
+    return [hit._replace(score=round(max(hit.score, together), 3)) for hit in weighed if hit.score > 0.0]
+
+
+def _alone(view: View, hit: Hit, hidden: bool) -> float:
+    low = view.low
+    score = hit.score
+    quoted = _is_quoted(low, hit.start, hit.end)
+    about = _ABOUT.search(low, max(0, hit.start - 160), hit.start) is not None or (
+        _ABOUT.search(low, hit.end, min(len(low), hit.end + 100)) is not None
+    )
+    if quoted and about:
+        score *= 0.3
+    elif quoted or about:
+        score *= 0.65 if quoted else 0.8
+    if _HARMLESS.search(low, hit.start, min(len(low), hit.end + 1)):
+        score *= 0.4
+    return min(1.0, score + (1.0 - score) * 0.5) if hidden else score
+
+
+def _is_quoted(low: bytes, start: int, end: int) -> bool:
+    """Whether an opening mark stands close before and one close after, in the same line."""
+    before, after = low[max(0, start - 24) : start], low[end : end + 60]
+    before = before[before.rfind(b"\n") + 1 :]
+    after = after.partition(b"\n")[0]
+    return any(mark in before for mark in _QUOTES) and any(
+        mark in after for mark in (b'"', b"'", b"`", b"\xe2\x80\x9d", b"\xe2\x80\x99", b"\xc2\xbb", b"\xe3\x80\x8d", b"\xe2\x80\x9c")
+    )
