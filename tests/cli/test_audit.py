@@ -11,14 +11,10 @@ from click.testing import CliRunner, Result
 from freehold.cli.audit import command
 from freehold.record.receipts.leaf import Call, Ended
 from freehold.record.receipts.log import Log
-from freehold.record.receipts.places import folder_in, second_heads
+from freehold.record.receipts.places import Places
 
 
 def audit(*words: str) -> Result:
-    from freehold.cli import Verbs
-
-    group = Verbs("freehold", commands={})
-    assert group
     return CliRunner().invoke(command, list(words))
 
 
@@ -33,14 +29,15 @@ def call(number: int, **changes: object) -> Call:
 @pytest.fixture
 def log(home: Path) -> None:
     """Three receipts and a worker that has ended, signed."""
-    made = Log(folder_in(home), second_heads(home, os.environ), b"s" * 32)
+    places = Places(home, os.environ)
+    made = Log(places.folder, places.second, b"s" * 32)
     made.append([call(1), call(2, label="confidential"), call(3), Ended(0, time.time_ns(), "w0-1")])
     made.sign()
     made.close()
 
 
 def spoil(home: Path) -> None:
-    path = next(folder_in(home).glob("log-*"))
+    path = next((home / "receipts").glob("log-*"))
     path.write_bytes(path.read_bytes().replace(b"confidential", b"publicpublic"))
 
 

@@ -20,8 +20,9 @@ GOOD = Policy(
     "Lab", "lab", "no", "nothing", "default", "yes", ["https://lab.example/terms"], DAY, DAY + timedelta(90), True
 )
 NAMES = {
-    "openai", "azure", "anthropic", "bedrock", "vertex", "gemini", "gemini-paid", "mistral", "cohere", "xai", "deepseek",
-    "groq", "together", "fireworks", "openrouter", "huggingface", "cerebras", "perplexity", "voyage", "jina",
+    "openai", "azure", "anthropic", "bedrock", "vertex", "gemini", "gemini-paid", "mistral", "cohere", "xai",
+    "deepseek", "groq", "together", "fireworks", "openrouter", "huggingface", "cerebras", "perplexity", "voyage",
+    "jina",
 }  # fmt: skip
 
 
@@ -102,11 +103,8 @@ def test_time_never_widens(name: str, today: date, accepted: bool) -> None:
 
 
 def test_what_ages_is_told() -> None:
-    table = {
-        "lab": GOOD,
-        "old": replace(GOOD, title="Old", expires=DAY),
-        "new": replace(GOOD, expires=date(2029, 1, 1)),
-    }
+    far = replace(GOOD, expires=date(2029, 1, 1))
+    table = {"lab": GOOD, "old": replace(GOOD, title="Old", expires=DAY), "new": far}
     soon = GOOD.expires - timedelta(days=1)
     assert ageing(["lab", "old", "new", "nobody"], soon, table) == [
         "the terms of Lab expire in 1 day, 2027-03-01",

@@ -9,6 +9,7 @@ operations_text.py and operations_media.py.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from freehold.call.retries import Effects
 from freehold.call.target import Target
 from freehold.dialects.conversation import Failed, Losses, Usage
 from freehold.dialects.peek import Peek
@@ -79,6 +80,12 @@ class Operation(Protocol):
     def prepare(self, target: Target) -> Prepared:
         """Raises BadRequest, or LossRefused when the provider cannot carry the request and strict is on."""
         ...
+
+
+def effects(operation: Operation) -> Effects:
+    """What doing it twice would mean (retries.py); an operation that does not say costs money."""
+    found: Effects = getattr(operation, "effects", "cost")
+    return found
 
 
 def refuse_losses(losses: Losses, target: Target, strict: bool) -> None:

@@ -12,8 +12,10 @@ written in the client's.
 import re
 import time
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from freehold.call.operation import Prepared, Relay, refuse_losses
+from freehold.call.retries import Effects
 from freehold.call.target import Target
 from freehold.dialects import audio, gemini, images
 from freehold.dialects.audio import Transcript
@@ -69,6 +71,7 @@ class Images:
     """Generations, edits and variations."""
 
     __slots__ = ("_body", "_content_type", "_kind", "_request", "_strict", "peek")
+    effects: ClassVar[Effects] = "keeps"
 
     def __init__(
         self, kind: Kind, body: bytes, content_type: str, peek: Peek | None = None, *, strict: bool = False
@@ -146,6 +149,7 @@ class Speak:
     """Text to speech. Always streamed: `peek.stream` is True."""
 
     __slots__ = ("_body", "_request", "_strict", "peek")
+    effects: ClassVar[Effects] = "keeps"
 
     def __init__(self, body: bytes, peek: Peek | None = None, *, strict: bool = False) -> None:
         """Raises BadRequest as `audio.read_speech` does."""
@@ -196,6 +200,7 @@ class Transcribe:
     """Speech to text, in its own language or in English."""
 
     __slots__ = ("_body", "_content_type", "_request", "_strict", "peek")
+    effects: ClassVar[Effects] = "keeps"
 
     def __init__(
         self, task: Task, body: bytes, content_type: str, peek: Peek | None = None, *, strict: bool = False

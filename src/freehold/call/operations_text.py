@@ -9,11 +9,12 @@ after another to the same deployment, and it is one attempt, because half of the
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import msgspec
 
 from freehold.call.operation import Prepared, no_stream, refuse_losses
+from freehold.call.retries import Effects
 from freehold.call.target import Target
 from freehold.dialects import chat, converse, embeddings, gemini, moderations, ollama, rerank
 from freehold.dialects.conversation import Losses, Usage
@@ -152,6 +153,7 @@ class Embed:
     """Embeddings: OpenAI's form in, every provider's out. Never streamed."""
 
     __slots__ = ("_body", "_request", "_strict", "_write", "peek")
+    effects: ClassVar[Effects] = "none"
 
     def __init__(
         self,
@@ -251,6 +253,7 @@ class Rerank:
     """Reranking: Cohere's, Jina's, Voyage's and TEI's form in, each of the first three and their copies out."""
 
     __slots__ = ("_body", "_dialect", "_request", "_strict", "peek")
+    effects: ClassVar[Effects] = "none"
 
     def __init__(self, body: bytes, peek: Peek, dialect: RerankDialect | None = None, *, strict: bool = False) -> None:
         """`dialect` is "cohere" for `/v2/rerank` and None elsewhere: the body tells."""
@@ -298,6 +301,7 @@ class Moderate:
     """Moderation: OpenAI's form in (and Mistral's messages), OpenAI's or Mistral's out."""
 
     __slots__ = ("_body", "_request", "_strict", "peek")
+    effects: ClassVar[Effects] = "none"
 
     def __init__(self, body: bytes, peek: Peek, *, strict: bool = False) -> None:
         self._body = body

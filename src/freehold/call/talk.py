@@ -1,9 +1,10 @@
 """Conversations: what every chat dialect asks for, streamed or whole, and the count of its tokens."""
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from msgspec import Struct
@@ -11,8 +12,9 @@ from msgspec import Struct
 from freehold.call.inline import BYTES_ONLY, FETCHED, inline, urls
 from freehold.call.languages import CLIENT, PROVIDER
 from freehold.call.operation import Prepared, Relay, no_stream, refuse_losses
+from freehold.call.retries import Effects
 from freehold.call.target import Target
-from freehold.dialects import gemini, messages
+from freehold.dialects import gemini, messages, responses
 from freehold.dialects.conversation import (
     AudioDelta,
     Conversation,
@@ -51,6 +53,7 @@ class Ways(Struct, frozen=True):
 
 
 _USUAL = Ways()
+_STORED = re.compile(rb'"store"\s*:\s*true')
 
 
 class Talk:
@@ -96,6 +99,19 @@ class Talk:
         if self._conversation is None:
             self._conversation = self._language.read_request(self._body, **self._ways.read)
         return self._conversation
+
+    @property
+    def effects(self) -> Effects:
+        """What it would mean to carry it out twice. Words are looked for, not fields: one too many only takes care."""
+        body = self._body
+        if b'"mcp' in body:  # tools of Anthropic and OpenAI that the provider runs, anywhere in the world
+            return "acts"
+        if self._client == "responses":
+            echo = responses.echo(body)
+            if bytes(echo.background) == b"true":
+                return "acts"
+            return "keeps" if echo.stored else "cost"
+        return "keeps" if _STORED.search(body) else "cost"
 
     async def ready(self, target: Target) -> None:
         """Fetches what URLs point at, where `target` takes bytes only (call/inline.py).
@@ -301,6 +317,7 @@ class Count:
     """The tokens of a conversation, where the upstream can count them; the pipeline estimates elsewhere."""
 
     __slots__ = ("_body", "_client", "_conversation", "peek")
+    effects: ClassVar[Effects] = "none"
 
     def __init__(self, client: str, body: bytes, peek: Peek) -> None:
         self._client = client

@@ -15,6 +15,7 @@ from freehold.call.auth.base import Auth
 from freehold.call.breaker import Breaker
 from freehold.call.fetch_url import UrlLimits
 from freehold.call.transport import Flight, Hold, Pool, request_head
+from freehold.call.watch import Watch
 from freehold.config.schema import Timeouts
 from freehold.decide.catalog import Deployment
 from freehold.dialects.traits import Traits
@@ -23,6 +24,7 @@ from freehold.errors import BadRequest
 Headers = Sequence[tuple[bytes, bytes]]
 Assist = Callable[[bytes, Collection[str]], "tuple[bytes, Callable[[], Any] | None] | None"]
 """Takes a body and what an engine can do; returns another body and what makes the answer's Rewriter (rewritten.py)."""
+Heard = Callable[[int, Headers], None]
 
 
 class Address(NamedTuple):
@@ -59,6 +61,10 @@ class EngineGate(Protocol):
     def hopeless(self) -> str | None:
         """Why it is pointless to wait while it is closed; None where it is open or may open."""
 
+    @property
+    def free(self) -> bool:
+        """Whether a request would go through without waiting."""
+
     def enter(self, flight: Flight) -> EngineLife | None:
         """Lets a request through if it need not wait; it leaves with `flight.let_go`."""
 
@@ -86,6 +92,7 @@ class Target:
         "engine",
         "fetch",
         "guard",
+        "heard",
         "model",
         "name",
         "pool",
@@ -93,6 +100,7 @@ class Target:
         "said",
         "timeouts",
         "traits",
+        "watch",
     )
 
     def __init__(
@@ -101,7 +109,7 @@ class Target:
         address: Address,
         traits: Traits,
         timeouts: Timeouts,
-        breaker: Breaker,
+        watch: Watch | Breaker,
         guard: Callable[[bytes], None] | None = None,
         callers_fault: Callable[[bytes], bool] | None = None,
         auth: Auth | None = None,
@@ -110,7 +118,8 @@ class Target:
         engine: EngineGate | None = None,
         assist: Assist | None = None,
     ) -> None:
-        """`guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
+        """`watch` is kept for as long as the deployment, over configurations; a breaker alone gets a watch of its own.
+        `guard` raises BadRequest for a body that this upstream must never see; `callers_fault` tells from the body
         of a 500 that the request was to blame after all; `auth` answers for each request; `rewrite` is a cloud's
         envelope around a conversation, with `count=True` around one to be counted; `fetch` says how URLs
         are fetched for it if it takes bytes only, None: not at all. `engine` is the gate of an owned engine, whose
@@ -132,7 +141,10 @@ class Target:
         self.dialect = deployment.dialect
         self.traits = traits
         self.timeouts = timeouts
-        self.breaker = breaker
+        self.watch = watch if isinstance(watch, Watch) else Watch(watch, owned=engine is not None)
+        self.breaker = self.watch.breaker
+        self.heard: Heard | None = None
+        """Is told status and header fields of every answer, such as what is left of a rate limit."""
         self.pool = address.pool
         self._address = address
         self.guard = guard

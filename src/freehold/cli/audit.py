@@ -179,13 +179,13 @@ def _check_proof(proof: BinaryIO, key: "Verifier | None", as_json: bool) -> None
 
 def _source(log: Path | None) -> "Source":
     from freehold.home import located
-    from freehold.record.receipts.places import folder_in, second_heads
+    from freehold.record.receipts.places import Places
     from freehold.record.receipts.source import bundle_source, folder_source
 
     if log is not None and not log.is_dir():
         return bundle_source(log)
-    home = log if log is not None else located(os.environ)
-    return folder_source(folder_in(home), second_heads(home, os.environ))
+    places = Places(log, {}) if log is not None else Places(located(os.environ), os.environ)
+    return folder_source(places.folder, places.second)
 
 
 def _verifier(key: str | None) -> "Verifier | None":

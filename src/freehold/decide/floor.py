@@ -42,8 +42,8 @@ from freehold.decide.binomial import least, lower, shown, upper
 from freehold.errors import ConfigError
 
 __all__ = [
-    "Certificate", "Gate", "Level", "Trial", "Watch", "certify", "find", "grid", "histogram", "least", "levels", "lower",
-    "named", "risk", "safe", "shown", "stability", "upper",
+    "Certificate", "Gate", "Level", "Trial", "Watch", "certify", "find", "grid", "histogram", "least", "levels",
+    "lower", "named", "risk", "safe", "shown", "stability", "upper",
 ]  # fmt: skip
 
 Open = Annotated[float, Meta(gt=0, lt=1)]

@@ -82,14 +82,14 @@ async def send_stream(
 
     `keep` is called when the answer is complete, before the client sees its end.
     """
-    recorder.first()
-    kind = line(b"content-type", answer.content_type or endpoint.stream)
-    exchange.begin(200, _STREAM % (kind, exchange.request_id.encode(), recorder.lines(answer)))
-    exchange.write(answer.first)
-    if answer.content_type is None:
-        exchange.heartbeat = HEARTBEATS.get(endpoint.client, b"")
-    failure: FreeholdError | None
+    failure: FreeholdError | None = InternalError("an answer was not read to its end")
     try:
+        recorder.first(answer)
+        kind = line(b"content-type", answer.content_type or endpoint.stream)
+        exchange.begin(200, _STREAM % (kind, exchange.request_id.encode(), recorder.lines(answer)))
+        exchange.write(answer.first)
+        if answer.content_type is None:
+            exchange.heartbeat = HEARTBEATS.get(endpoint.client, b"")
         tail = await _pump(exchange, answer, flight)
         failure = _verdict(answer)
         if keep is not None and failure is None:
@@ -101,8 +101,7 @@ async def send_stream(
     except asyncio.CancelledError:
         tail, failure = b"", InternalError("this gateway was stopped", hint="send the request again", code="shutdown")
     finally:
-        if answer.connection is not None:
-            answer.connection.finish()
+        answer.over(failure, asyncio.get_running_loop().time())
     recorder.finish(answer, failure)
     if failure is not None:
         if failure.status == 499:
@@ -122,12 +121,16 @@ async def _pump(exchange: Exchange, answer: Answer, flight: Flight) -> bytes:
     now = asyncio.get_running_loop().time
     idle = answer.target.timeouts.idle
     end = flight.started + answer.target.timeouts.total
+    silent = not answer.began
     while relay.failed is None:
         chunk = await connection.chunk()
         if not chunk:
             break
         flight.deadline = min(end, now() + idle)
         data = relay.feed(chunk)
+        if silent and relay.started:
+            silent = False
+            answer.started(now())
         if data:
             write(data)
             if exchange.blocked:

@@ -31,11 +31,12 @@ from freehold.call.target import Target
 from freehold.call.transport import Flight
 from freehold.check import Verdict, judge
 from freehold.check.agreement import decided, said
+from freehold.config.schema import Early
 from freehold.config.schema_routing import Cascade
 from freehold.decide.cascade import Reliability, evidence
 from freehold.decide.decision import Plan
 from freehold.dialects.conversation import Conversation, Reply
-from freehold.errors import FreeholdError, ProviderError, UpstreamBroken, UpstreamTimeout
+from freehold.errors import FreeholdError, InternalError, ProviderError, UpstreamBroken, UpstreamTimeout
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway
@@ -74,16 +75,18 @@ async def carry_out(
     *,
     retries: int,
     total: float,
+    early: Early,
 ) -> Answer:
     """Returns what the client gets, and raises, as `call` does. For plans without a cascade it is that."""
     targets = [gateway.target(deployment) for deployment in decision.attempts]
     rule = decision.cascade
     if rule is None or len(targets) < 2:
-        return await call(targets, operation, flight, recorder, retries=retries, total=total)
+        return await call(targets, operation, flight, recorder, retries=retries, total=total, early=early)
     reason = excluded(operation, targets[0], rule)
     if reason is not None or not isinstance(operation, Talk):
         leg = recorder.leg(f"no cascade: {reason}")
-        return await call([*targets[1:], targets[0]], operation, flight, leg, retries=retries, total=total)
+        order = [*targets[1:], targets[0]]
+        return await call(order, operation, flight, leg, retries=retries, total=total, early=early)
     first = _First(targets[0], operation, flight, recorder, rule, total)
     answer, verdict = await first.answer()
     if answer is not None:
@@ -95,7 +98,7 @@ async def carry_out(
     flight.let_go()
     flight.deadline = flight.started + total
     leg = recorder.leg(f"cascade: {verdict.brief}", f"cascade: {verdict.words}")
-    better = await call(targets[1:], operation, flight, leg, retries=retries, total=total)
+    better = await call(targets[1:], operation, flight, leg, retries=retries, total=total, early=early)
     better.attempts = recorder.begun
     return better
 
@@ -170,11 +173,11 @@ class _First:
             try:
                 verdict = self._failed(error)
             except FreeholdError:
-                _finish(answer)
+                _finish(answer, error)
                 self._recorder.set_aside(answer, error)
                 raise
         except BaseException:
-            _finish(answer)
+            _finish(answer, InternalError("a held back answer was not read to its end"))
             raise
         return answer, verdict
 
@@ -190,9 +193,8 @@ class _First:
         """
         failure = self._flight.failure
         if failure is not None:
-            if not isinstance(failure, UpstreamTimeout):
+            if not isinstance(failure, UpstreamTimeout) or not self._flight.recover():
                 raise failure
-            self._flight.failure = None
             self._flight.deadline = self._end
         return Verdict(False, "answer", f"{self._target.name} failed ({error.code})")
 
@@ -253,13 +255,14 @@ class _First:
 
 
 def _drop(answer: Answer, recorder: Legs, verdict: Verdict) -> None:
-    _finish(answer)
+    _finish(answer, None)  # that the answer is doubtful says nothing of how the deployment works
     recorder.set_aside(answer, ProviderError(verdict.words, code="cascade_doubt"))
 
 
-def _finish(answer: Answer) -> None:
-    if answer.connection is not None:
-        answer.connection.finish()
+def _finish(answer: Answer, failure: FreeholdError | None) -> None:
+    """A stream that goes no further is over; a whole answer was when it came."""
+    if answer.relay is not None:
+        answer.over(failure, asyncio.get_running_loop().time())
 
 
 class Reliabilities:

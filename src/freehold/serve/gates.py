@@ -114,6 +114,11 @@ class Life:
         if gate.queue or gate.life is not self or gate.engines.watched:
             gate.left(self)
 
+    def pass_on(self, old: Flight, new: Flight) -> None:
+        """A place belongs to another flight of the same request from now on."""
+        self.flights.discard(old)
+        self.flights.add(new)
+
     def cut(self, reason: str) -> None:
         """It has failed: nobody waits for its answers any longer."""
         self.reason = reason
@@ -171,6 +176,12 @@ class Gate:
         self.pace = Pace()
         """Of this engine, whichever life."""
         self._born = time.monotonic()
+
+    @property
+    def free(self) -> bool:
+        """Whether a request would go through without waiting."""
+        life = self.life
+        return life is not None and len(life.flights) < life.limit and not self.queue
 
     def enter(self, flight: Flight) -> Life | None:
         """Lets a request through if it need not wait. It leaves with `flight.let_go`."""

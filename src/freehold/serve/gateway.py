@@ -1,32 +1,27 @@
-"""One configuration in force, and what a worker keeps across configurations.
+"""One configuration in force.
 
-`Shared` lives as long as the worker: journal, limits, metrics, connections, breakers, flights. `Gateway` is built
-whole from a checked configuration and replaces the one before it in one assignment; a request keeps the gateway it
-began with, and its version is written into every journal entry.
+A `Gateway` is built whole from a checked configuration and replaces the one before it in one assignment; a request
+keeps the gateway it began with, and its version is written into every journal entry. What outlives it is in shared.py.
 """
 
 import asyncio
 import difflib
 import math
 import os
-import zlib
+import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from functools import partial
 
-from freehold.admit.budget import Budgets, Spent
 from freehold.admit.keys import Keyring, read_keys
-from freehold.admit.limits import Limits
-from freehold.call.auth import Auth
 from freehold.call.breaker import Breaker
-from freehold.call.clouds import Signing, make_auth
 from freehold.call.fetch_url import UrlLimits
+from freehold.call.hedge import Hedging
 from freehold.call.profiles import traits
 from freehold.call.providers import Endpoint, resolve
 from freehold.call.ratelimits import RateWindow
 from freehold.call.talk import COUNTERS
-from freehold.call.target import Address, Target
-from freehold.call.transport import Origin, Pool
-from freehold.call.transport.pool import IDLE_SECONDS
+from freehold.call.target import Address, Headers, Target
+from freehold.call.watch import Watch
 from freehold.config.checks_labels import key_trouble
 from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
@@ -34,133 +29,16 @@ from freehold.config.schema import Config
 from freehold.decide import Catalog, Deployment, Plan
 from freehold.decide.signals import Signals
 from freehold.dialects.converse.invoke import messages_on_vertex
-from freehold.errors import ConfigError, EngineError
-from freehold.home import home, journal_dir, keys_file, run_dir
+from freehold.home import keys_file
 from freehold.own.catalog import served
 from freehold.own.guard import callers_fault, guard
 from freehold.own.tools import assist
-from freehold.record.journal import Journal
-from freehold.record.metrics import Metrics
-from freehold.serve.board import Board
-from freehold.serve.cascade import Reliabilities
 from freehold.serve.catalog import OWN, build_catalog, owned_specs
-from freehold.serve.engines import EngineTable
 from freehold.serve.exchange import Exchange
-from freehold.serve.flights import Flights
-from freehold.serve.floors import Alarms
 from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate
-from freehold.serve.kept import KeptResponses
-from freehold.serve.learning import Learning
-from freehold.serve.pressure import Pressure
-from freehold.serve.published import Engine, Local, Published, Rates, stamp
-from freehold.serve.rollout import Rollouts
 from freehold.serve.rulebook import Rulebook
-from freehold.serve.sessions import Sessions
 from freehold.serve.shadow import Rule, Shadows
-
-
-class Shared:
-    """What outlives a configuration. One per worker process."""
-
-    def __init__(self, index: int, workers: int = 1, keep_days: int = 30) -> None:
-        self.worker = f"w{index}"
-        self.journal = Journal(journal_dir(), self.worker)
-        self.limits = Limits(run_dir() / "limits", alone=workers == 1)
-        self.flights = Flights(2000)
-        self.metrics = Metrics(run_dir(), self.worker)
-        self.table = EngineTable(run_dir())
-        self.rollouts = Rollouts(run_dir(), self.worker)
-        self._rates = Published(run_dir() / "rates.json", Rates)
-        self._local = Published(run_dir() / "local.json", Local)
-        self._floors = Published(run_dir() / "floors.json", Alarms)
-        self.alarms: Alarms = dict(self._floors.value)
-        self._spent = Published(run_dir() / "spent.json", Spent)
-        self.budgets = Budgets()
-        self.budgets.update(self._spent.value)
-        self.learning = Learning(self.journal.append)
-        self.kept = KeptResponses(home() / "responses.db", keep_days)
-        self.breakers: dict[str, Breaker] = {}
-        self.windows: dict[str, RateWindow] = {}
-        self.sessions = Sessions(run_dir() / "sessions", life=self._life)
-        self.reliabilities = Reliabilities()
-        self.watches: dict[str, Any] = {}
-        self.pressure = Pressure(self.watches, self.windows, Board(run_dir() / "board", index + 1))
-        self._auths: dict[Signing, Auth] = {}
-        self._pools: dict[tuple[str, float, int], Pool] = {}
-        self._keys = stamp(keys_file())
-
-    def pool(self, base_url: str, connect: float, limit: int, idle: float = IDLE_SECONDS) -> Pool:
-        """Returns the connections to an origin; a configuration that did not change it goes on using them."""
-        key = (base_url, connect, limit)
-        pool = self._pools.get(key)
-        if pool is None:
-            origin = Origin.parse(base_url)
-            pool = self._pools[key] = Pool(origin, connect_timeout=connect, limit=limit, idle_seconds=idle)
-        return pool
-
-    def _life(self, name: str) -> int:
-        """Which life an owned model's engine lives; 0 for what has no engine."""
-        provider, _, model = name.partition("/")
-        engine = self.table.entries.get(model) if provider == OWN else None
-        if engine is None:
-            return 0
-        return zlib.crc32(repr((engine.number, engine.base_url, engine.api_key)).encode())  # numbers begin anew
-
-    def auth(self, signing: Signing) -> Auth:
-        """Returns what signs requests so; tokens outlive a configuration. Raises EngineError: what is missing."""
-        auth = self._auths.get(signing)
-        if auth is None:
-            try:
-                auth = self._auths[signing] = make_auth(signing, os.environ)
-            except ConfigError as error:
-                raise EngineError(error.message, hint=error.hint, code="no_credentials", retry="other") from error
-        return auth
-
-    def changed(self) -> bool:
-        """Whether engines, rates or keys were replaced since the last look, so that a new gateway is due."""
-        keys, self._keys = self._keys, stamp(keys_file())
-        self.table.refresh()
-        self.rollouts.refresh()
-        engines, self.table.changed = self.table.changed, False
-        if self._floors.refresh():
-            self.alarms.clear()
-            self.alarms.update(self._floors.value)
-        if self._spent.refresh():
-            self.budgets.update(self._spent.value)
-        files = [published.refresh() for published in (self._rates, self._local)]
-        return any(files) or keys != self._keys or engines
-
-    @property
-    def engines(self) -> dict[str, Engine]:
-        """Owned engines by name."""
-        return self.table.entries
-
-    @property
-    def rates(self) -> Rates:
-        return self._rates.value
-
-    @property
-    def local(self) -> Local:
-        """Servers found on this machine."""
-        return self._local.value
-
-    def count_gauges(self, now: float) -> None:
-        self.metrics.inflight = len(self.flights)
-        self.metrics.open = [name for name, breaker in self.breakers.items() if breaker.blocks(now)]
-
-    def publish(self, now: float) -> None:
-        """Leaves this worker's counters where the others, and the steward, find them."""
-        self.count_gauges(now)
-        self.metrics.save()
-        self.rollouts.save()
-
-    def close(self) -> None:
-        self.metrics.save()
-        self.rollouts.save()
-        self.journal.close()
-        self.limits.close()
-        self.kept.close()
-        self.sessions.close()
+from freehold.serve.shared import MOST_WATCHED, Shared
 
 
 class Gateway:
@@ -213,7 +91,7 @@ class Gateway:
         return target
 
     def _target(self, deployment: Deployment) -> Target:
-        breaker = self._breaker(deployment.name)
+        watch = self._watch(deployment)
         if deployment.provider == OWN:
             gate = self.gate(deployment)
             llama = gate.entry is None or gate.entry.engine in LLAMA
@@ -222,7 +100,7 @@ class Gateway:
                 NOWHERE,
                 traits(OWN, deployment.model),
                 self.config.timeouts,
-                breaker,
+                watch,
                 guard if llama else None,
                 callers_fault if llama else None,
                 fetch=self._fetch,
@@ -233,16 +111,33 @@ class Gateway:
         pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)
         auth = [endpoint.auth] if endpoint.auth else []
         address = Address(pool, endpoint.paths, [*auth, *endpoint.headers], endpoint.dialect, endpoint.row.separate)
-        return Target(
+        target = Target(
             deployment,
             address,
             traits(deployment.provider, deployment.model),
             endpoint.timeouts,
-            breaker,
+            watch,
             auth=self.shared.auth(endpoint.signs) if endpoint.signs is not None else None,
             rewrite=messages_on_vertex if (endpoint.row.auth, deployment.dialect) == ("google", "messages") else None,
             fetch=self._fetch,
         )
+        target.heard = partial(self._heard, self.shared.window(deployment.name))
+        return target
+
+    def _heard(self, window: RateWindow, status: int, headers: Headers) -> None:
+        """An answer's head has come: what it says of the rate limit."""
+        if status == 429:
+            window.refused(headers, self.now(), time.time(), None)
+        else:
+            window.heard(headers, self.now(), time.time())
+
+    def hedging(self, decision: Plan) -> Hedging | None:
+        """What hedges the requests of a route, under the rule that it has now."""
+        rule = decision.hedge
+        hedging = self.shared.hedges.get(decision.route)
+        if rule is not None and (hedging is None or hedging.rule != rule):
+            hedging = self.shared.hedges[decision.route] = Hedging(rule)
+        return hedging
 
     def gate(self, deployment: Deployment) -> Gate:
         """The way to an owned model's engine."""
@@ -255,14 +150,20 @@ class Gateway:
             return self.shared.pressure.owned(deployment, self.gate(deployment))
         return self.shared.pressure.rented(deployment)
 
-    def _breaker(self, name: str) -> Breaker:
-        breaker = self.shared.breakers.get(name)
-        if breaker is None:
+    def _watch(self, deployment: Deployment) -> Watch:
+        name = deployment.name
+        watch = self.shared.watches.get(name)
+        if watch is None:
             settings = self.config.breaker
-            if len(self.shared.breakers) > 2000:
-                self.shared.breakers.clear()
-            breaker = self.shared.breakers[name] = Breaker(settings.failures, settings.cooldown)
-        return breaker
+            if len(self.shared.watches) > MOST_WATCHED:
+                self.shared.watches.clear()
+            watch = self.shared.watches[name] = Watch(
+                Breaker(settings.failures, settings.cooldown),
+                share=settings.share,
+                volume=settings.volume,
+                owned=deployment.provider == OWN,
+            )
+        return watch
 
     def health(self, deployment: Deployment) -> str | None:
         """Why a deployment cannot be called right now, None when it can."""
@@ -271,7 +172,8 @@ class Gateway:
             absent = self._absent(deployment)
             if absent is not None:
                 return absent
-            breaker = self.shared.breakers.get(deployment.name)
+            watch = self.shared.watches.get(deployment.name)
+            breaker = watch.breaker if watch is not None else None
         else:
             breaker = target.breaker
             if target.engine is not None and (absent := target.engine.hopeless) is not None:
@@ -300,7 +202,8 @@ class Gateway:
     def soonest(self, names: Iterable[str]) -> float:
         """Seconds until the first of these deployments may be tried again, at least one."""
         names = list(names)
-        waits = [breaker.blocks(self.now()) for name in names if (breaker := self.shared.breakers.get(name))]
+        now, watches = self.now(), self.shared.watches
+        waits = [watch.breaker.blocks(now) for name in names if (watch := watches.get(name)) is not None]
         waits += [PULLING for name in names if self._pulling(name)]
         return max(1.0, min((wait for wait in waits if wait), default=1.0))
 

@@ -13,7 +13,7 @@ import time
 
 from freehold.admit.keys import Principal, check_model
 from freehold.call.attempts import Answer, call
-from freehold.call.talk import Count
+from freehold.call.talk import Count, Talk
 from freehold.call.transport import Flight
 from freehold.classify import facts
 from freehold.decide import Choice
@@ -21,6 +21,7 @@ from freehold.dialects import responses
 from freehold.errors import BadRequest, NotFound
 from freehold.serve import kept
 from freehold.serve.answer import send_stream, send_whole
+from freehold.serve.cascade import carry_out
 from freehold.serve.decision import decide
 from freehold.serve.endpoints import KEEPS, LOADS, Endpoint, answer_loading
 from freehold.serve.exchange import Exchange
@@ -62,16 +63,27 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
     retries, total = gateway.patience(exchange)
     flight = Flight(exchange.started, principal.name, known)
     recorder = RequestRecorder(gateway, endpoint.client, exchange, principal, known, decision, hold)
+    if decision.route and gateway.config.learn and isinstance(operation, Talk):
+        recorder.asked = gateway.shared.learning.asked(principal.name, operation.conversation, gateway.now())
     gateway.flights.begin(flight, exchange)
     try:
-        answer = await call(
-            [gateway.target(deployment) for deployment in decision.attempts],
-            operation,
-            flight,
-            recorder,
-            retries=retries,
-            total=total,
-        )
+        early = gateway.config.early
+        if decision.cascade is None:
+            answer = await call(
+                [gateway.target(deployment) for deployment in decision.attempts],
+                operation,
+                flight,
+                recorder,
+                retries=retries,
+                total=total,
+                hedge=gateway.hedging(decision) if decision.hedge is not None else None,
+                early=early,
+                once=b"idempotency-key" in exchange.headers,
+            )
+        else:
+            answer = await carry_out(
+                gateway, decision, operation, flight, recorder, retries=retries, total=total, early=early
+            )
         if answer.relay is None:
             recorder.finish(answer)
             if exchange.path in KEEPS:

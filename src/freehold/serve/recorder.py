@@ -1,25 +1,41 @@
-"""One request, written down: an intent and a settlement per attempt, one settled hold, one count in the metrics."""
+"""One request, written down: an intent and a settlement per attempt, settled holds, one count in the metrics.
+
+A request is mostly one call with one attempt. It may be more: attempts that run side by side (call/hedge.py), and
+several calls one after another (serve/cascade.py), each a `leg` with a reason of its own. Attempts are numbered over
+all of them.
+"""
 
 import re
 import time
 from collections.abc import Sequence
 
+from msgspec import Struct
+
+from freehold.admit.budget import MoneyHold
 from freehold.admit.keys import Principal
 from freehold.admit.limits import Hold
-from freehold.call.attempts import Answer
+from freehold.call.attempts import Answer, Entry
 from freehold.call.target import Target
+from freehold.check import Verdict
 from freehold.classify import Facts
 from freehold.classify.facts import GENERATES
 from freehold.decide import Plan
+from freehold.decide.explain import header
+from freehold.decide.money import at_most, charged
 from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError
-from freehold.record.entries import Intent, Settlement
+from freehold.record.entries import Decided, Intent, Outcome, Settlement
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway
+from freehold.serve.learning import decided, in_words
 from freehold.serve.quality import broke_schema
+from freehold.serve.repeats import Asked
+from freehold.serve.sessions import cached_next
 
 BYTES_PER_TOKEN = 4
+EXPLAIN = b"x-freehold-explain"
+"""A request with this header gets its plan in words."""
 _NOTHING = Usage()
 _UNPRINTABLE = re.compile(r"[^ -~]")
 """Names of lost fields come from the client, and a header is a line of printable ASCII."""
@@ -31,23 +47,95 @@ def _named(*losses: Sequence[str]) -> str:
     return _UNPRINTABLE.sub("?", ", ".join(names)[:2000])
 
 
+class Call(Struct):
+    """One attempt, written down; `call.attempts.Entry`. Several of a request may be open at a time (call/hedge.py)."""
+
+    recorder: "RequestRecorder"
+    call: str
+    target: Target
+    began: int
+    """Unix time in nanoseconds."""
+    first: int = 0
+    """Microseconds until the first content of a stream came."""
+    open: bool = True
+
+    def end(
+        self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None, lost: str = ""
+    ) -> None:
+        """Writes the settlement, unless there is one."""
+        if not self.open:
+            return
+        self.open = False
+        recorder, target = self.recorder, self.target
+        gateway = recorder.gateway
+        used = usage or _NOTHING
+        total = (time.time_ns() - self.began) // 1000
+        cached, written, written_1h = used.cache_read, used.cache_write_5m, used.cache_write_1h
+        gateway.journal.append(
+            Settlement(
+                self.call,
+                outcome,
+                status,
+                used.uncached,
+                cached,
+                written,
+                written_1h,
+                used.output,
+                used.reasoning,
+                used.audio_input,
+                used.audio_output,
+                used.estimated,
+                self.first or total,
+                total,
+                receipt.id[:200] if receipt else "",
+                receipt.model[:200] if receipt else "",
+                error,
+                lost,
+            )
+        )
+        recorder.upstream += total
+        if recorder.principal.budget is not None:
+            recorder.charged += charged(target.deployment, used)
+        recorder.used += used.uncached + cached + written + written_1h + used.output
+        gateway.metrics.attempt(target.name, outcome)
+        if target.engine is not None:
+            gateway.shared.rollouts.count(target.name, recorder.known.asked, outcome, status, error, total)
+
+
+class Leg:
+    """Implements `call.attempts.Recorder` for one call of several. Its first attempt was made for `reason`."""
+
+    __slots__ = ("_reason", "_recorder")
+
+    def __init__(self, recorder: "RequestRecorder", reason: str) -> None:
+        self._recorder = recorder
+        self._reason = reason
+
+    def begin(self, target: Target, attempt: int, why: str = "fallback") -> Call:
+        return self._recorder.write(target, self._reason if attempt == 1 else why)
+
+
 class RequestRecorder:
-    """Implements `call.attempts.Recorder`. `close` must run at the end, whatever happened."""
+    """Implements `call.attempts.Recorder` and `cascade.Legs`. `close` must run at the end, whatever happened."""
 
     __slots__ = (
-        "_began",
-        "_call",
+        "_decided",
         "_decision",
+        "_earlier",
         "_endpoint",
         "_exchange",
-        "_first",
-        "_gateway",
         "_hold",
-        "_known",
-        "_principal",
-        "_target",
-        "_upstream",
-        "_used",
+        "_last",
+        "_money",
+        "_told",
+        "asked",
+        "begun",
+        "charged",
+        "gateway",
+        "known",
+        "principal",
+        "upstream",
+        "used",
     )
 
     def __init__(
@@ -60,34 +148,60 @@ class RequestRecorder:
         decision: Plan,
         hold: Hold | None,
     ) -> None:
-        self._gateway = gateway
+        self.gateway = gateway
         self._endpoint = client
         self._exchange = exchange
-        self._principal = principal
-        self._known = known
+        self.principal = principal
+        self.known = known
         self._decision = decision
         self._hold = hold
-        self._call = ""
-        self._began = 0
-        self._first = 0
-        self._upstream = 0
-        self._used = 0
-        self._target: Target | None = None
+        self.upstream = 0
+        """Microseconds spent waiting for providers."""
+        self.used = 0
+        """Tokens."""
+        self._last: Call | None = None
+        self._earlier: list[Call] = []
+        """Attempts that were open when the last one began."""
+        self.begun = 0
+        """Attempts so far."""
+        self._told = decision.reason
+        """What the client is told of the reason."""
+        self._decided: Decided | None = None
+        self.asked: Asked | None = None
+        if decision.route:
+            learns = gateway.config.learn and known.reading is not None
+            predictor = gateway.rulebook.foresight.predictor.id if learns else None
+            self._decided = decided(decision, known, ran=decision.ran, predictor=predictor)
+        self.charged = 0.0
+        """US dollars, by the rates known here; the ledger does its own sums."""
+        self._money: MoneyHold | None = None
+        if principal.budget is not None:
+            worst = at_most(decision.attempts[0], known)
+            self._money = gateway.shared.budgets.hold(principal, worst or 0.0)
 
-    def begin(self, target: Target, attempt: int) -> str:
-        """Writes the intent and returns the call's id. Raises when it cannot be written: then nothing may be called."""
+    def begin(self, target: Target, attempt: int, why: str = "fallback") -> Call:
+        """Writes the intent. Raises when it cannot be written: then nothing may be called."""
+        return self.write(target, self._decision.reason if attempt == 1 else why)
+
+    def leg(self, reason: str, told: str = "") -> Leg:
+        """For the attempts of one more call, made for `reason`; `told` is what the client is told of it, if more."""
+        self._told = told or reason
+        return Leg(self, reason)
+
+    def write(self, target: Target, reason: str) -> Call:
+        """Writes the intent of one more attempt."""
+        self.begun += 1
         request_id = self._exchange.request_id
-        self._call = call = f"{request_id}-{attempt}"
-        self._target = target
-        known, gateway, deployment = self._known, self._gateway, target.deployment
+        call = f"{request_id}-{self.begun}"
+        known, gateway, deployment = self.known, self.gateway, target.deployment
         now = time.time_ns()
         gateway.journal.append(
             Intent(
                 call,
                 request_id,
                 now,
-                attempt,
-                self._principal.name,
+                self.begun,
+                self.principal.name,
                 known.asked,
                 deployment.name,
                 deployment.provider,
@@ -97,101 +211,101 @@ class RequestRecorder:
                 known.stream,
                 known.input_tokens + known.output_tokens,
                 gateway.version,
-                self._decision.reason if attempt == 1 else "fallback",
+                reason,
+                in_words(known.label),
+                self._decided,
             )
         )
-        self._began = now
-        self._first = 0
-        return call
+        self._decided = None
+        last = self._last
+        if last is not None and last.open:
+            self._earlier.append(last)
+        self._last = last = Call(self, call, target, now)
+        return last
 
-    def first(self) -> None:
+    def first(self, answer: Answer) -> None:
         """The first content of a stream has come."""
-        self._first = (time.time_ns() - self._began) // 1000
-
-    def end(
-        self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None, lost: str = ""
-    ) -> None:
-        """Writes the settlement of the attempt that `begin` started."""
-        call, target = self._call, self._target
-        if not call or target is None:
-            return
-        used = usage or _NOTHING
-        total = (time.time_ns() - self._began) // 1000
-        cached, written, written_1h = used.cache_read, used.cache_write_5m, used.cache_write_1h
-        self._gateway.journal.append(
-            Settlement(
-                call,
-                outcome,
-                status,
-                used.uncached,
-                cached,
-                written,
-                written_1h,
-                used.output,
-                used.reasoning,
-                used.audio_input,
-                used.audio_output,
-                used.estimated,
-                self._first or total,
-                total,
-                receipt.id[:200] if receipt else "",
-                receipt.model[:200] if receipt else "",
-                error,
-                lost,
-            )
-        )
-        self._call = ""
-        self._upstream += total
-        self._used += used.uncached + cached + written + written_1h + used.output
-        self._gateway.metrics.attempt(target.name, outcome)
-        if target.engine is not None:
-            self._gateway.shared.rollouts.count(target.name, self._known.asked, outcome, status, error, total)
+        call = answer.entry
+        call.first = (time.time_ns() - call.began) // 1000
 
     def finish(self, answer: Answer, failure: FreeholdError | None = None) -> None:
-        """Settles the attempt that answered, from the provider's own count or, where it gave none, our estimate."""
-        relay = answer.relay
+        """Settles the attempt that answered, and counts the request."""
+        entry = answer.entry
+        usage = self._settled(answer, failure)
+        status = "200"
+        if failure is not None:
+            status = str(failure.status)
+        else:
+            if answer.target.engine is not None and usage is not None and not usage.estimated:
+                self._tell_engine(usage, entry)
+            self._judge(answer, entry.call)
+            if self.known.session and usage is not None:
+                deployment = answer.target.deployment
+                tokens = cached_next(deployment.provider, usage)
+                self.gateway.shared.sessions.note(self.known.session, deployment.name, tokens, time.time())
+        gateway, deployment = self.gateway, answer.target.deployment
+        gateway.metrics.observe(
+            (deployment.name, deployment.provider, self._endpoint, status),
+            int((gateway.now() - self._exchange.started) * 1e6),
+            self.upstream,
+            entry.first,
+            usage,
+        )
+
+    def set_aside(self, answer: Answer, failure: FreeholdError | None) -> None:
+        """Settles an answer that the client does not get, and bills it; `failure` says what was wrong with it."""
+        self._settled(answer, failure)
+
+    def _settled(self, answer: Answer, failure: FreeholdError | None) -> Usage | None:
+        """Settles an answer from its provider's own count or, where it gave none, our estimate."""
+        entry, relay = answer.entry, answer.relay
         receipt = answer.receipt if relay is None else Receipt(relay.id, relay.model, relay.usage, None, None)
         usage = receipt.usage if receipt else None
         if usage is None:
             size = len(answer.body) if relay is None else relay.output_bytes
             if failure is None or size:
-                output = size // BYTES_PER_TOKEN if self._known.kind in GENERATES else 0
-                usage = Usage(uncached=self._known.input_tokens, output=output, estimated=True)
+                output = size // BYTES_PER_TOKEN if self.known.kind in GENERATES else 0
+                usage = Usage(uncached=self.known.input_tokens, output=output, estimated=True)
         lost = ""
         if not answer.passes:
             lost = _named(answer.losses, getattr(getattr(relay, "writer", None), "losses", ()))
         elif answer.losses:
             lost = _named(answer.losses)
         if failure is None:
-            status = "200"
-            self.end("ok", answer.status, usage, "", receipt, lost)
+            entry.end("ok", answer.status, usage, "", receipt, lost)
         else:
-            status = str(failure.status)
             outcome = "cancelled" if failure.status == 499 else "failed"
-            self.end(outcome, answer.status, usage, failure.code, receipt, lost)
-        if answer.target.engine is not None and failure is None:
-            if usage is not None and not usage.estimated:
-                self._tell_engine(usage)
-            if relay is None and "schema" in self._known.needs and (broken := broke_schema(answer.body)) is not None:
-                self._gateway.shared.rollouts.signal(answer.target.name, "schema", bad=broken)
-        gateway, deployment = self._gateway, answer.target.deployment
-        gateway.metrics.observe(
-            (deployment.name, deployment.provider, self._endpoint, status),
-            int((gateway.now() - self._exchange.started) * 1e6),
-            self._upstream,
-            self._first,
-            usage,
-        )
+            entry.end(outcome, answer.status, usage, failure.code, receipt, lost)
+        return usage
 
-    def _tell_engine(self, usage: Usage) -> None:
+    def checked(self, answer: Answer, verdict: Verdict, weight: float) -> None:
+        """A cascade's first answer was checked; `weight` is how much that says of its being right."""
+        self._told = f"cascade: {verdict.words}"
+        value, brief = float(verdict.passed), verdict.brief[:200]
+        self.gateway.journal.append(Outcome(answer.entry.call, "cascade", value, weight, time.time_ns(), "", brief))
+
+    def _judge(self, answer: Answer, call: str) -> None:
+        """What the answer shows of its own quality, for canaries and for learning."""
+        learning, routed = self.gateway.shared.learning, bool(self._decision.route)
+        if routed:
+            learning.answered(self.asked, call, self.gateway.now())
+        owned = answer.target.engine is not None
+        if answer.relay is None and (owned or routed) and "schema" in self.known.needs:
+            broken = broke_schema(answer.body)
+            if broken is not None and owned:
+                self.gateway.shared.rollouts.signal(answer.target.name, "schema", bad=broken)
+            if broken is not None and routed:
+                learning.schema(call, broken=broken)
+
+    def _tell_engine(self, usage: Usage, entry: Entry) -> None:
         flight = self._exchange.flight
         if flight is not None and flight.hold is not None:
-            total = (time.time_ns() - self._began) / 1e9
-            flight.hold.answered(usage.uncached, self._first / 1e6 or total, usage.output, total)
+            total = (time.time_ns() - entry.began) / 1e9
+            flight.hold.answered(usage.uncached, entry.first / 1e6 or total, usage.output, total)
 
     def lines(self, answer: Answer) -> bytes:
         """Header lines: who answered, why, and what was lost on the way."""
-        target, reason = answer.target, self._decision.reason
+        target, reason = answer.target, self._told
         lines = target.said.get(reason)
         if lines is None:
             if len(target.said) > 100:
@@ -203,11 +317,16 @@ class RequestRecorder:
             lines += b"x-freehold-attempts: %d\r\n" % answer.attempts
         if answer.losses:
             lines += line(b"x-freehold-lost", _named(answer.losses).encode())
+        if EXPLAIN in self._exchange.headers:
+            lines += line(b"x-freehold-plan", header(self._decision))
         return lines
 
     def close(self) -> None:
         """Settles what is still open; safe to call after everything went well."""
-        if self._call:
-            self.end("failed", 0, None, "internal_error", None)
+        last, self._last = self._last, None  # else the two would keep each other, and the request, alive
+        if last is not None and last.open:
+            last.end("failed", 0, None, "internal_error", None)
+        for earlier in self._earlier:
+            earlier.end("failed", 0, None, "internal_error", None)
         if self._hold is not None:
-            self._hold.settle(self._used)
+            self._hold.settle(self.used)

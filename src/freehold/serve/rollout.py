@@ -29,7 +29,7 @@ from freehold.own.rollout import KEPT_TIMES, Decision, Share, Tally, decide, pic
 
 OWN = "own/"
 FILE = "rollouts.json"
-OURS = frozenset({"internal_error", "shutdown"})
+OURS = frozenset({"internal_error", "shutdown", "cascade_doubt", "overtaken"})
 """Failures that are not the engine's."""
 
 State = Literal["running", "passed", "promoted", "rolled back"]

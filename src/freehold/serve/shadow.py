@@ -93,12 +93,14 @@ async def _ask(
             if relay is None or connection is None:
                 recorder.end("ok", answer.status, answer.receipt.usage if answer.receipt else None, "", answer.receipt)
                 return
+            failure: FreeholdError | None = InternalError("a copy was not read to its end")
             try:
                 while relay.failed is None and (chunk := await connection.chunk()):
                     relay.feed(chunk)
                 relay.close()
+                failure = None
             finally:
-                connection.finish()
+                answer.over(failure, gateway.now())
             sound = relay.failed is None and relay.complete
             recorder.end(
                 "ok" if sound else "failed",
@@ -117,7 +119,8 @@ async def _ask(
 
 
 class ShadowRecorder:
-    """Implements `call.attempts.Recorder`: journal only, no limits and no request metrics. `end` counts once."""
+    """Implements `call.attempts.Recorder` and the `Entry` of its one attempt: journal only, no limits and no request
+    metrics. `end` counts once."""
 
     def __init__(self, gateway: "Gateway", answered: str, known: Facts, key: str, request_id: str) -> None:
         self._gateway = gateway
@@ -125,34 +128,38 @@ class ShadowRecorder:
         self._known = known
         self._key = key
         self._request = f"{request_id}-shadow"
-        self._call = ""
-        self._began = 0
+        self.call = ""
+        self._open = False
+        self.began = 0
+        self.first = 0
 
-    def begin(self, target: Target, attempt: int) -> str:
+    def begin(self, target: Target, attempt: int, why: str = "") -> "ShadowRecorder":
         """Writes the intent."""
         known, deployment = self._known, target.deployment
-        self._began = time.time_ns()
-        self._call = f"{self._request}-{attempt}"
+        self.began = time.time_ns()
+        self.call, self._open = f"{self._request}-{attempt}", True
         self._gateway.journal.append(
             Intent(
-                self._call, self._request, self._began, attempt, self._key, known.asked, deployment.name,
+                self.call, self._request, self.began, attempt, self._key, known.asked, deployment.name,
                 deployment.provider, deployment.model, known.kind, deployment.owned, known.stream, 0,
                 self._gateway.version, f"shadow of {self._answered}",
             )
         )  # fmt: skip
-        return self._call
+        return self
 
-    def end(self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None) -> None:
+    def end(
+        self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None, lost: str = ""
+    ) -> None:
         """Writes the settlement, if there is an intent without one."""
-        if not self._call:
+        if not self._open:
             return
-        call_id, self._call = self._call, ""
+        self._open = False
         used = usage or Usage()
-        total = (time.time_ns() - self._began) // 1000
+        total = (time.time_ns() - self.began) // 1000
         self._gateway.journal.append(
             Settlement(
-                call_id, outcome, status, used.uncached, used.cache_read, used.cache_write_5m, used.cache_write_1h,
+                self.call, outcome, status, used.uncached, used.cache_read, used.cache_write_5m, used.cache_write_1h,
                 used.output, used.reasoning, used.audio_input, used.audio_output, used.estimated, total, total,
-                receipt.id[:200] if receipt else "", receipt.model[:200] if receipt else "", error, "",
+                receipt.id[:200] if receipt else "", receipt.model[:200] if receipt else "", error, lost,
             )
         )  # fmt: skip

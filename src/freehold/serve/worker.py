@@ -16,9 +16,10 @@ import uvloop
 
 from freehold.serve.app import App, report
 from freehold.serve.exchange import reseed
-from freehold.serve.gateway import Shared, build
+from freehold.serve.gateway import build
 from freehold.serve.http import HttpConnection, sweep
 from freehold.serve.processes import Snapshotted, die_with_parent
+from freehold.serve.shared import Shared
 
 BESIDE = 0.25
 """Seconds between looks at what others publish (engines, keys, rates), at slow senders, and at our own counters."""

@@ -7,9 +7,11 @@ import pytest
 from freehold.decide.predict import Predictor
 from freehold.measure.routing.fit import fit
 
-CODE = "def return loop array pointer python function compile index string recursion class integer stack queue".split()
-DESK = "letter invoice customer apology meeting contract salary holiday office manager refund address sign".split()
-PLAIN = "please would the a of and with for this that about from when where what can you me it is".split()
+CODE = (
+    "def return loop array pointer python function compile index string recursion class integer stack queue"
+).split()  # noqa: SIM905
+DESK = ("letter invoice customer apology meeting contract salary holiday office manager refund address sign").split()  # noqa: SIM905
+PLAIN = ("please would the a of and with for this that about from when where what can you me it is").split()  # noqa: SIM905
 
 
 def prompt(rng: random.Random, words: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""Packed sums are what the slow way gives, and keys of pairs never meet."""
+"""Packed sums are what the slow way gives."""
 
 import math
 
@@ -7,11 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.decide.predict import Predictor
-from freehold.decide.predict.basis import KEPT, LIMIT, key, pack, unpack
+from freehold.decide.predict.basis import KEPT, LIMIT, pack, unpack
 from freehold.decide.predict.look import LADDERS, look
 
 LANE = st.integers(-(2**31) + 1, 2**31 - 1)
-PLACE = st.integers(1, 65_535)
 
 
 @given(st.lists(LANE, min_size=1, max_size=17))
@@ -22,13 +21,6 @@ def test_lanes_come_out_as_they_went_in(lanes: list[int]) -> None:
 @given(st.lists(st.lists(st.integers(-128, 128), min_size=3, max_size=3), max_size=200))
 def test_adding_packed_vectors_adds_every_lane(rows: list[list[int]]) -> None:
     assert unpack(sum(map(pack, rows)), 3) == [sum(row[lane] for row in rows) for lane in range(3)]
-
-
-@given(PLACE, PLACE, PLACE, PLACE)
-def test_a_key_says_which_words_follow_each_other(a: int, b: int, c: int, d: int) -> None:
-    if a != b and c != d:
-        assert (key(a) - key(b) == key(c) - key(d)) == ((a, b) == (c, d))
-        assert key(a) - key(b) != key(c)
 
 
 def slow(predictor: Predictor, text: str) -> list[float]:

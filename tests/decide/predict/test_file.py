@@ -52,7 +52,7 @@ def test_the_one_that_ships_is_small() -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read the predictor .*none.bin: No such file") as caught:
+    with pytest.raises(ConfigError, match=r"cannot read the predictor .*none\.bin: No such file") as caught:
         load(tmp_path / "none.bin")
     assert "freehold route train" in (caught.value.hint or "")
 

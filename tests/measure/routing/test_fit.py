@@ -55,7 +55,9 @@ def test_models_that_answered_other_prompts_share_a_basis() -> None:
     }
     predictor = fit(texts, split)
     assert set(predictor.names) == {"a", "z"}
-    assert predictor.quality(predictor.read(HARD), ["a"])[0].p < predictor.quality(predictor.read(EASY), ["a"])[0].p - 0.3
+    assert (
+        predictor.quality(predictor.read(HARD), ["a"])[0].p < predictor.quality(predictor.read(EASY), ["a"])[0].p - 0.3
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from freehold.errors import BadRequest, InternalError
 from freehold.record.receipts import ed25519, keys
-from freehold.record.receipts.keys import Signer, Verifier, key_file, secret
+from freehold.record.receipts.keys import Signer, Verifier, secret
+from freehold.record.receipts.places import Places
 
 VECTORS = [
     (
@@ -158,6 +159,31 @@ def test_a_file_without_a_key_is_not_replaced(tmp_path: Path, content: str) -> N
     assert path.read_text() == content
 
 
-def test_the_key_may_lie_elsewhere(tmp_path: Path) -> None:
-    assert key_file(tmp_path, {}) == tmp_path / "signing.key"
-    assert key_file(tmp_path, {"FREEHOLD_AUDIT_KEY_FILE": "/keys/audit"}) == Path("/keys/audit")
+def test_the_usual_places(tmp_path: Path) -> None:
+    places = Places(tmp_path, {})
+    assert (places.key, places.second) == (tmp_path / "receipts" / "signing.key", tmp_path / "heads.jsonl")
+    assert places.secret() == places.secret()
+    places.remember()
+    assert not (tmp_path / "receipts" / "places.json").exists()
+
+
+def test_key_and_heads_may_lie_elsewhere_and_are_found_again(tmp_path: Path) -> None:
+    env = {"FREEHOLD_AUDIT_KEY_FILE": str(tmp_path / "key"), "FREEHOLD_AUDIT_HEADS": str(tmp_path / "far" / "heads")}
+    places = Places(tmp_path / "home", env)
+    made = places.secret()
+    places.remember()
+    later = Places(tmp_path / "home", {})
+    assert (later.key, later.second) == (tmp_path / "key", tmp_path / "far" / "heads")
+    assert later.secret() == made
+    (tmp_path / "key").unlink()
+    with pytest.raises(InternalError, match="is not in") as raised:
+        Places(tmp_path / "home", {}).secret()
+    assert "FREEHOLD_AUDIT_KEY_FILE" in (raised.value.hint or "")
+    assert not (tmp_path / "key").exists(), "no other key takes its place"
+
+
+def test_a_broken_note_of_places_is_told(tmp_path: Path) -> None:
+    (tmp_path / "receipts").mkdir()
+    (tmp_path / "receipts" / "places.json").write_text("{")
+    with pytest.raises(InternalError, match="cannot be read"):
+        Places(tmp_path, {})

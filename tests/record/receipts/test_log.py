@@ -220,9 +220,9 @@ def test_goes_on_where_it_stopped(desk: Desk, open_log: Callable[..., Log]) -> N
     first.close()
     second = open_log()
     assert (second.name, second.size) == (name, 3)
-    assert [leaf.call for leaf in second.unsigned() if isinstance(leaf, Call)] == []
     assert second.head is not None
-    assert second.head.size == 3
+    assert second.head.size == 2, "what the ledger may not have is not signed by opening"
+    assert [leaf.seq for leaf in second.unsigned() if isinstance(leaf, Call)] == [2]
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b'{"size": 1, "peaks": []}', b'{"size": 22, "peaks": ["00"]}'])

@@ -162,6 +162,13 @@ class Connection(asyncio.Protocol):
         else:
             self.close()
 
+    def pass_on(self, flight: Flight) -> None:
+        """The exchange belongs to another flight from now on. Nobody may be waiting for it."""
+        if self._flight is not None:
+            self._flight.connection = None
+            self._flight = flight
+            flight.connection = self
+
     def cut(self, reason: str) -> None:
         """Ends the exchange from our side: its task gets UpstreamBroken with `reason`."""
         if not self.complete:

@@ -14,9 +14,10 @@ import re
 from collections.abc import Iterator, Sequence
 
 from freehold.check.detect.checks import entropy
+from freehold.check.detect.expression import Expression
 from freehold.check.detect.finding import Hit
 from freehold.check.detect.keys import drawn, placeholder
-from freehold.check.detect.pattern import Pattern, compiled
+from freehold.check.detect.pattern import Pattern
 from freehold.check.detect.view import View
 
 _BETWEEN = rb"""[A-Za-z0-9_\-. ]{0,24}["'\]]{0,2}\s{0,3}(?:=>|:=|==|=|:|\bis\b|,)\s{0,3}["'`]{0,3}"""
@@ -88,7 +89,7 @@ class Urls:
     literals = (b"://",)
     exact = False
     longest = 460
-    _find = compiled(rb"://([^\s/?#:@\"'<>]{0,128}:[^\s/?#@\"'<>]{2,256})@[A-Za-z0-9\[_.\-]{1,64}")
+    _find = Expression(rb"://([^\s/?#:@\"'<>]{0,128}:[^\s/?#@\"'<>]{2,256})@[A-Za-z0-9\[_.\-]{1,64}")
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         data = view.data
@@ -111,11 +112,11 @@ class PrivateKeys:
     literals = (b"-----BEGIN ", b"PuTTY-User-Key-File-")
     exact = True
     longest = 20_000
-    _head = compiled(
+    _head = Expression(
         rb"-----BEGIN (?:[A-Z0-9]{1,12} ){0,4}PRIVATE KEY(?: BLOCK)?-----|PuTTY-User-Key-File-[0-9]: [a-z0-9\-]{3,40}"
     )
-    _body = compiled(rb"[A-Za-z0-9+/=\s\\:,.\-]{1,900}")
-    _line = compiled(rb"[A-Za-z0-9+/]{16}")
+    _body = Expression(rb"[A-Za-z0-9+/=\s\\:,.\-]{1,900}")
+    _line = Expression(rb"[A-Za-z0-9+/]{16}")
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         data = view.data
@@ -153,8 +154,8 @@ class WebTokens:
     literals = (b"eyJ",)
     exact = True
     longest = 16_000
-    _head = compiled(rb"eyJ[A-Za-z0-9_\-]{8,900}\.[A-Za-z0-9_\-]{2,900}")
-    _more = compiled(rb"[A-Za-z0-9_\-.]{1,900}")
+    _head = Expression(rb"eyJ[A-Za-z0-9_\-]{8,900}\.[A-Za-z0-9_\-]{2,900}")
+    _more = Expression(rb"[A-Za-z0-9_\-.]{1,900}")
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         data = view.data
@@ -192,7 +193,7 @@ class Headers:
     literals = (b"basic ", b"bearer ", b"curl ", b"login ")
     exact = False
     longest = 600
-    _find = compiled(
+    _find = Expression(
         rb"""(?i)basic ([A-Za-z0-9+/]{8,300}={0,2})|bearer ([A-Za-z0-9_~+/.\-]{16,512}={0,2})"""
         rb"""|curl [^\n]{0,200}?(?:-u|--user)[= ]?["']?([^\s"':]{1,64}:[^\s"']{3,128})"""
         rb"""|login [^\s]{1,64}\s{1,4}password ([^\s]{3,128})"""
@@ -230,7 +231,24 @@ def _is_user_and_password(text: str) -> bool:
 
 
 _NO_PASSWORDS = frozenset(
-    "password passwd pass pwd secret token user username example test changeme xxx port host none null".split()
+    [
+        "password",
+        "passwd",
+        "pass",
+        "pwd",
+        "secret",
+        "token",
+        "user",
+        "username",
+        "example",
+        "test",
+        "changeme",
+        "xxx",
+        "port",
+        "host",
+        "none",
+        "null",
+    ]
 )
 _STANDS_FOR = re.compile(r"[\[<{$%*(]|\.\.\.|x{3}|\*{2}|os\.|env\b|process\.|self\.|this\.|config\.|settings\.", re.I)
 
@@ -251,7 +269,7 @@ class Assignments:
         "contraseña".encode(), b"senha", b"pwd", b"secret", b"token", b"_key", b"-key", b"apikey", b"api key",
         b"accesskey", b"privatekey", b"secretkey", b"authkey", b"credential",
     )  # fmt: skip
-    _find = compiled(
+    _find = Expression(
         rb"(?i)(" + b"|".join(literals) + rb")([A-Za-z0-9_\-]{0,24})"
         rb"""["'`\])]{0,2}\s{0,3}(=>|:=|===|==|!=|=|::|:|\bis\b|\bist\b|\bes\b|\best\b|\b\xc3\xa9\b)\s{0,3}"""
         rb"""(?:[a-zA-Z]?["'`]([^"'`\n\\]{4,200})["'`]|([^\s"'`,;)}\]<>]{6,200}))"""

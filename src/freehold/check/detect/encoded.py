@@ -10,15 +10,25 @@ import binascii
 import codecs
 from collections.abc import Callable, Iterator, Sequence
 
+from freehold.check.detect.expression import Expression, quoted
 from freehold.check.detect.finding import Hit
-from freehold.check.detect.pattern import compiled, stretches
+from freehold.check.detect.pattern import stretches
 from freehold.check.detect.view import View
 
-_WORDS = ("ignore all", "ignore prev", "disregard", "instructions", "system prompt", "previous", "jailbreak", "override")
+_WORDS = (
+    "ignore all",
+    "ignore prev",
+    "disregard",
+    "instructions",
+    "system prompt",
+    "previous",
+    "jailbreak",
+    "override",
+)
 _REACH = 300
 _LEET = bytes.maketrans(b"013457@$!|", b"oieastasil")
-_B64 = compiled(rb"[A-Za-z0-9+/_\-]{1,600}={0,2}")
-_HEX = compiled(rb"(?:[0-9a-f]{2}[ :,]?|\\x[0-9a-f]{2}|%[0-9a-f]{2}){8,400}")
+_B64 = Expression(rb"[A-Za-z0-9+/_\-]{1,600}={0,2}")
+_HEX = Expression(rb"(?:[0-9a-f]{2}[ :,]?|\\x[0-9a-f]{2}|%[0-9a-f]{2}){8,400}")
 
 
 def _base64_forms(word: str) -> Iterator[bytes]:
@@ -59,11 +69,21 @@ class Encoded:
             self._ways["".join(f"\\x{c:02x}" for c in word.encode()).encode()] = _from_hex
             self._ways[codecs.encode(word, "rot13").encode()] = _from_rot13
             self._ways[word[::-1].encode()] = _from_reverse
-        for word in ("ignore", "previous", "instructions", "disregard", "prompt", "system", "bypass", "jailbreak", "forget"):
+        for word in (
+            "ignore",
+            "previous",
+            "instructions",
+            "disregard",
+            "prompt",
+            "system",
+            "bypass",
+            "jailbreak",
+            "forget",
+        ):
             for form in _leet_forms(word):
                 self._ways[form] = _from_leet
         self.literals = tuple(self._ways)
-        self._which = compiled(b"|".join(_plain(form) for form in sorted(self.literals, key=len, reverse=True)))
+        self._which = Expression(b"|".join(quoted(form) for form in sorted(self.literals, key=len, reverse=True)))
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         data, low = view.data, view.low
@@ -81,7 +101,9 @@ class Encoded:
                     yield Hit("prompt_injection", first, last, self.name, min(1.0, score + 0.1), 2)
 
 
-def _extent(data: bytes, low: bytes, way: Callable[[bytes], bytes], place: int, start: int, end: int) -> tuple[int, int]:
+def _extent(
+    data: bytes, low: bytes, way: Callable[[bytes], bytes], place: int, start: int, end: int
+) -> tuple[int, int]:
     """Returns the encoded run around a place, or the whole stretch for writings that keep spaces."""
     alphabet = _B64 if way is _from_base64 else _HEX if way is _from_hex else None
     if alphabet is not None:
@@ -120,9 +142,3 @@ def _from_reverse(text: bytes) -> bytes:
 
 def _from_leet(text: bytes) -> bytes:
     return text.translate(_LEET)
-
-
-def _plain(form: bytes) -> bytes:
-    return b"".join(bytes([c]) if c > 127 or chr(c).isalnum() else b"\\" + bytes([c]) for c in form)
-
-

@@ -20,12 +20,18 @@ _RULES = (
     ("bidi-override", 0.9, re.compile("[\u202d\u202e]")),
     ("bidi-control", 0.6, re.compile("[\u202a\u202b\u2066-\u2068]")),
     ("zero-width-run", 0.9, re.compile(f"[{_ZERO}]{{3,}}")),
-    ("zero-width-in-word", 0.7, re.compile("(?<=[A-Za-z0-9])[\u200b\u200c\u200d\u2060-\u2064\ufeff]{1,2}(?=[A-Za-z0-9])")),
-    ("lookalike-letters", 0.6, re.compile(f"(?<=[A-Za-z])(?:{MIXED.pattern})(?=[A-Za-z])|(?<![^\\W_])(?:{MIXED.pattern})[A-Za-z]{{2}}")),
+    (
+        "zero-width-in-word",
+        0.7,
+        re.compile("(?<=[A-Za-z0-9])[\u200b\u200c\u200d\u2060-\u2064\ufeff]{1,2}(?=[A-Za-z0-9])"),
+    ),
+    (
+        "lookalike-letters",
+        0.6,
+        re.compile(f"(?<=[A-Za-z])(?:{MIXED.pattern})(?=[A-Za-z])|(?<![^\\W_])(?:{MIXED.pattern})[A-Za-z]{{2}}"),
+    ),
 )
-_ANY = re.compile(
-    "[\U000e0000-\U000e01ef\ufe00-\ufe0f\u202a-\u202e\u2066-\u2068" + _ZERO + "]|" + MIXED.pattern
-)
+_ANY = re.compile("[\U000e0000-\U000e01ef\ufe00-\ufe0f\u202a-\u202e\u2066-\u2068" + _ZERO + "]|" + MIXED.pattern)
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _FLAG_END = "\U000e007f"
 

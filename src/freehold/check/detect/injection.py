@@ -12,11 +12,11 @@ These are rules on words. A new wording, a polite request, or an instruction in 
 
 from collections.abc import Iterable
 
+from freehold.check.detect.expression import Expression
 from freehold.check.detect.finding import Hit
-from freehold.check.detect.pattern import compiled
 from freehold.check.detect.view import View
 
-_ABOUT = compiled(
+_ABOUT = Expression(
     rb"prompt[ -]?injection|jail ?break|\battack(?:s|er|ers|ing)?\b|\bowasp\b|red[ -]?team|adversar|guardrail|classif|detect"
     rb"|vulnerab|mitigat|security|\bfilter|phrases? (?:like|such)|such as|for example|e\.g\.|example of|examples? (?:include|:)"
     rb"|what does|what is|explain|how (?:do|can|should|to|does)|why (?:do|does|is|are)|the (?:phrase|term|words?|sentence|string)"
@@ -24,14 +24,21 @@ _ABOUT = compiled(
     rb"|translate|meaning|called|known as|novel|story|fiction|movie|title|lyrics|subject line|ticket|user (?:wrote|typed|said|sent)"
 )
 _QUOTES = (b'"', b"'", b"`", b"\xe2\x80\x9c", b"\xe2\x80\x98", b"\xc2\xab", b"\xe3\x80\x8c", b"\xe2\x80\x9e")
-_HARMLESS = compiled(
+_HARMLESS = Expression(
     rb"\b(?:e-?mails?|messages? (?:about|from|i sent|that i)|invoices?|letters?|voicemails?|texts? (?:i|from)|quotes?|orders?|bookings?"
     rb"|reminders?|notices?|appointments?|warnings?|errors?|commits?|versions?|recipes?|assembly|cooking|washing|shipping"
     rb"|delivery|dosing|doctor'?s?|teacher'?s?|boss'?s?|manager'?s?|manual|installation|knitting|driving|css|config(?:uration)?"
     rb"|my (?:last|previous|earlier|prior)|lint|eslint|compiler|cors|firewall|git|parental|traffic|speed|school|game|house)\b"
 )
-WEAK = frozenset({"jailbreak-word", "no-warnings", "from-now-on", "instead-of-task", "stay-in-character", "never-refuse"})
+WEAK = frozenset(
+    {"jailbreak-word", "no-warnings", "from-now-on", "instead-of-task", "stay-in-character", "never-refuse"}
+)
 """Signs that say nothing alone: they only add to others."""
+_NEIGHBOURS = 1500
+"""Bytes between phrases that still belong to one attempt."""
+_FORMATS = frozenset({"template-token", "role-tag", "role-line"})
+"""Signs that a text about formats holds too."""
+_ABOUT_FORMATS = Expression(rb"\btoken|template|format|delimit|special|syntax|markup|tag|parse|render|documentation")
 
 
 def weighed(view: View, hits: Iterable[Hit], *, hidden: bool = False) -> list[Hit]:
@@ -39,19 +46,28 @@ def weighed(view: View, hits: Iterable[Hit], *, hidden: bool = False) -> list[Hi
 
     Hits of other types are not to be given. `hidden`: the view shows what a reader does not see.
     """
-    weighed = [hit._replace(score=_alone(view, hit, hidden)) for hit in hits]
-    if not weighed:
-        return []
+    alone = [hit._replace(score=_alone(view, hit, hidden)) for hit in hits]
+    found: list[Hit] = []
+    group: list[Hit] = []
+    for hit in sorted(alone, key=lambda hit: hit.start):
+        if group and hit.start - group[-1].end > _NEIGHBOURS:
+            found += _together(group)
+            group = []
+        group.append(hit)
+    return found + _together(group)
+
+
+def _together(group: list[Hit]) -> list[Hit]:
+    """Returns phrases that stand close together, each with the weight of them all."""
     strongest: dict[str, float] = {}
-    for hit in weighed:
+    for hit in group:
         strongest[hit.rule] = max(strongest.get(hit.rule, 0.0), hit.score)
+    if all(rule in WEAK for rule in strongest):
+        return []
     total = 1.0
     for weight in strongest.values():
         total *= 1.0 - weight
-    together = 1.0 - total
-    if all(rule in WEAK for rule in strongest):
-        return []
-    return [hit._replace(score=round(max(hit.score, together), 3)) for hit in weighed if hit.score > 0.0]
+    return [hit._replace(score=round(max(hit.score, 1.0 - total), 3)) for hit in group if hit.score > 0.0]
 
 
 def _alone(view: View, hit: Hit, hidden: bool) -> float:
@@ -61,7 +77,9 @@ def _alone(view: View, hit: Hit, hidden: bool) -> float:
     about = _ABOUT.search(low, max(0, hit.start - 160), hit.start) is not None or (
         _ABOUT.search(low, hit.end, min(len(low), hit.end + 100)) is not None
     )
-    if quoted and about:
+    if hit.rule in _FORMATS and _ABOUT_FORMATS.search(low, max(0, hit.start - 160), min(len(low), hit.end + 100)):
+        score *= 0.5
+    elif quoted and about:
         score *= 0.3
     elif quoted or about:
         score *= 0.65 if quoted else 0.8
@@ -76,5 +94,6 @@ def _is_quoted(low: bytes, start: int, end: int) -> bool:
     before = before[before.rfind(b"\n") + 1 :]
     after = after.partition(b"\n")[0]
     return any(mark in before for mark in _QUOTES) and any(
-        mark in after for mark in (b'"', b"'", b"`", b"\xe2\x80\x9d", b"\xe2\x80\x99", b"\xc2\xbb", b"\xe3\x80\x8d", b"\xe2\x80\x9c")
+        mark in after
+        for mark in (b'"', b"'", b"`", b"\xe2\x80\x9d", b"\xe2\x80\x99", b"\xc2\xbb", b"\xe3\x80\x8d", b"\xe2\x80\x9c")
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from freehold.check.detect.checks import crc_base62, entropy
+from freehold.check.detect.expression import quoted
 from freehold.check.detect.pattern import Check, Pattern
 
 _PLACEHOLDERS = (
@@ -201,10 +202,6 @@ def known_keys() -> Iterator[Pattern]:
     """Yields a detector for each kind."""
     for kind in KINDS:
         literals = kind.literals.split(b" ")
-        start = b"(?:" + b"|".join(_quoted(literal) for literal in literals) + b")"
+        start = b"(?:" + b"|".join(quoted(literal) for literal in literals) + b")"
         check = kind.check or drawn(kind.bits, min(map(len, literals)))
         yield Pattern("secret", kind.rule, start + b"(?:" + kind.body + b")", literals, check, joined=kind.joined)
-
-
-def _quoted(literal: bytes) -> bytes:
-    return b"".join(bytes([c]) if chr(c).isalnum() else b"\\" + bytes([c]) for c in literal)

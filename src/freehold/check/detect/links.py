@@ -10,21 +10,25 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 
 from freehold.check.detect.checks import entropy
+from freehold.check.detect.expression import Expression
 from freehold.check.detect.finding import Hit
-from freehold.check.detect.pattern import compiled
 from freehold.check.detect.view import View
 
 _KNOWN = ("img.shields.io", "badge.fury.io", "github.com", "raw.githubusercontent.com", "codecov.io", "readthedocs.org")
-_FIND = compiled(
+_FIND = Expression(
     rb"(!?)\[[^\]\n]{0,300}\]\(\s{0,3}<?((?:https?:)?//[^\s)>]{4,1000})"
     rb"|<(i)mg\b[^>]{0,300}?\bsrc\s{0,2}=\s{0,2}[\"']?((?:https?:)?//[^\s\"'>]{4,1000})"
     rb"|!\[[^\]\n]{0,200}\]\[[^\]\n]{1,80}\]"
 )
-_PLACE = re.compile(rb"\{[^}]{1,80}\}|\[[^\]]{2,80}\]|<[^>]{2,80}>|%7b|%5b|\$\{|data_here|insert|secret_here|your_data|conversation|system_prompt|api_?key|password", re.I)
+_PLACE = re.compile(
+    rb"\{[^}]{1,80}\}|\[[^\]]{2,80}\]|<[^>]{2,80}>|%7b|%5b|\$\{|data_here|insert|secret_here|your_data|conversation|system_prompt|api_?key|password",
+    re.I,
+)
 _PARAM = re.compile(rb"[?&#][^=&#\s]{1,60}=([^&#\s]{0,900})")
 _SUSPECT = re.compile(
     rb"[?&](?:q|d|data|c|x|p|s|msg|info|log|leak|exfil|secret|content|payload|text|t|stolen|key|token|pw|pass|conversation|chat"
-    rb"|history|prompt|user|email|name)=[^&\s]{4,}", re.I
+    rb"|history|prompt|user|email|name)=[^&\s]{4,}",
+    re.I,
 )
 
 
@@ -69,7 +73,9 @@ class Links:
         if any(host == known or host.endswith("." + known) for known in self._trusted):
             return None
         values = [value for value in _PARAM.findall(address) if value]
-        if any(_PLACE.search(value) for value in values) or _PLACE.search(address.partition(b"//")[2].partition(b"/")[2]):
+        if any(_PLACE.search(value) for value in values) or _PLACE.search(
+            address.partition(b"//")[2].partition(b"/")[2]
+        ):
             return 0.9 if image else 0.6
         long = any(len(value) >= 20 and entropy(value.decode("utf-8", "replace")) > 3.0 for value in values)
         if image and (long or _SUSPECT.search(address)):

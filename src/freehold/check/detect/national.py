@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import NamedTuple
 
+from freehold.check.detect.expression import Expression, quoted, starts_word
 from freehold.check.detect.finding import Hit
-from freehold.check.detect.pattern import compiled, starts_word
 from freehold.check.detect.view import View
 
 
@@ -118,8 +118,8 @@ class NationalIds:
             for word in country.words.split("|"):
                 self._by_word.setdefault(word.encode(), []).append((country, shape))
         self.literals = tuple(self._by_word)
-        self._words = compiled(b"|".join(_plain(word) for word in sorted(self.literals, key=len, reverse=True)))
-        self._near = compiled(rb"[0-9]{2}")
+        self._words = Expression(b"|".join(quoted(word) for word in sorted(self.literals, key=len, reverse=True)))
+        self._near = Expression(rb"[0-9]{2}")
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         data = view.data
@@ -138,7 +138,3 @@ class NationalIds:
 
 
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
-
-
-def _plain(word: bytes) -> bytes:
-    return b"".join(bytes([c]) if c > 127 or chr(c).isalnum() else b"\\" + bytes([c]) for c in word)

@@ -13,16 +13,15 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-import re2
 
 from freehold.check.detect.checks import base58check, bech32, eip55, luhn, mod97
+from freehold.check.detect.expression import Expression
 from freehold.check.detect.finding import Hit
-from freehold.check.detect.pattern import compiled
 from freehold.check.detect.view import View
 
 _WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
-_SHAPES = compiled(
+_SHAPES = Expression(
     rb"\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]{1,4}){2,7}"
     rb"|\b(?:0x[0-9a-fA-F]{40}|bc1[a-z0-9]{25,87}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b"
     rb"|\b(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}|\b[0-9A-Fa-f]{1,4}::[0-9A-Fa-f]{1,4}\b"
@@ -30,7 +29,7 @@ _SHAPES = compiled(
     rb"|[+(]?[0-9](?:[ ().\-/]{0,3}[0-9]){6,60}"
     rb"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"
 )
-_EMAIL = compiled(
+_EMAIL = Expression(
     rb"[A-Za-z0-9!#$%&*+/=?^_{|}~.\-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}"
 )
 _IN_RUN = re.compile(
@@ -43,33 +42,111 @@ _IN_RUN = re.compile(
 _EXTENSION = re.compile(rb" ?(?:x|ext\.? ?|#)\d{1,6}\b")
 _NANP = re.compile(rb"(?:\+?1[ .\-]?|001[ .\-])?\(?[2-9]\d{2}\)?[ .\-]?[2-9]\d{2}[.\- ]\d{4}")
 _NANP_LIKE = re.compile(rb"(?:001-)?(?:\d{3}[-.]|\(\d{3}\) ?)\d{3}[-.]\d{4}")
-_NATIONAL = re.compile(rb"\(?0[1-9]\d{0,4}\)?(?:[ \-/]{0,2}\d{2,4}){2,4}|0[1-9](?:\.\d\d){4}|\(0[1-9]\d{0,3}\) ?\d{4,8}")
+_NATIONAL = re.compile(
+    rb"\(?0[1-9]\d{0,4}\)?(?:[ \-/]{0,2}\d{2,4}){2,4}|0[1-9](?:\.\d\d){4}|\(0[1-9]\d{0,3}\) ?\d{4,8}"
+)
 
-_NEAR_PHONE = compiled(
+_NEAR_PHONE = Expression(
     rb"phone|\btel|t\xc3\xa9l|fono|mobil|m\xc3\xb3vil|\bcell|\bfax|\bcall|\bring\b|dial|\btext\b|\bsms\b|whats|reach|contact"
     rb"|answering|hotline|handy\b|\bdesk\b|office:|messages to|(?:my|new|our|your|his|her|their) number|registered|num\xc3\xa9ro"
     rb"|\bport\xc3\xa1til|celular|rufnummer|\xd1\x82\xd0\xb5\xd0\xbb|\xe9\x9b\xbb\xe8\xa9\xb1|\xe7\x94\xb5\xe8\xaf\x9d"
 )
-_OFFICE = compiled(rb"[ \-]{1,3}office")
-_NOT_PHONE = compiled(
+_OFFICE = Expression(rb"[ \-]{1,3}office")
+_NOT_PHONE = Expression(
     rb"(?:order|invoice|address|located|street|account|acct|ticket|case|ref\w*|tracking|serial|zip|post\w*|card|booking|isbn|issn|doi|part|model|"
     rb"version|port|pin|code|bug|issue|id|sku|vat|tax|license|licence|patent|ssn|passport|iban)\W{0,4}(?:\w{1,6}\W{0,3})?$"
 )
-_NEAR_CARD = compiled(rb"card|\bcc\b|credit|debit|visa|master|amex|maestro|\bpay|paid|charge|karte|carte|tarjeta|cart\xc3\xa3o|carta|\bpan\b")
-_NEAR_SSN = compiled(rb"\bssn\b|social sec|\bss#|soc\.? ?sec|taxpayer|\btin\b|\bitin\b")
-_VERSION = compiled(rb"(?:\bv|version|release|ver\.|==|>=|<=|~=|oid|section|chapter)\W{0,3}$")
+_NEAR_CARD = Expression(
+    rb"card|\bcc\b|credit|debit|visa|master|amex|maestro|\bpay|paid|charge|karte|carte|tarjeta|cart\xc3\xa3o|carta|\bpan\b"
+)
+_NEAR_SSN = Expression(rb"\bssn\b|social sec|\bss#|soc\.? ?sec|taxpayer|\btin\b|\bitin\b")
+_VERSION = Expression(rb"(?:\bv|version|release|ver\.|==|>=|<=|~=|oid|section|chapter)\W{0,3}$")
 
 _IBAN = {
     code: int(length)
     for code, length in (
         pair.split(":")
-        for pair in (
-            "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DK:18 DO:28"
-            " EE:20 EG:29 ES:24 FI:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HR:21 HU:28 IE:22 IL:23 IQ:23 IS:26"
-            " IT:27 JO:30 KW:30 KZ:20 LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 MC:27 MD:24 ME:22 MK:19 MR:27 MT:31 MU:30"
-            " NL:18 NO:15 PK:24 PL:28 PS:29 PT:25 QA:29 RO:24 RS:22 SA:24 SC:31 SD:18 SE:24 SI:19 SK:24 SM:27 ST:25 SV:28"
-            " TL:23 TN:24 TR:26 UA:29 VA:22 VG:24 XK:20"
-        ).split()
+        for pair in [
+            "AD:24",
+            "AE:23",
+            "AL:28",
+            "AT:20",
+            "AZ:28",
+            "BA:20",
+            "BE:16",
+            "BG:22",
+            "BH:22",
+            "BR:29",
+            "BY:28",
+            "CH:21",
+            "CR:22",
+            "CY:28",
+            "CZ:24",
+            "DE:22",
+            "DK:18",
+            "DO:28",
+            "EE:20",
+            "EG:29",
+            "ES:24",
+            "FI:18",
+            "FO:18",
+            "FR:27",
+            "GB:22",
+            "GE:22",
+            "GI:23",
+            "GL:18",
+            "GR:27",
+            "GT:28",
+            "HR:21",
+            "HU:28",
+            "IE:22",
+            "IL:23",
+            "IQ:23",
+            "IS:26",
+            "IT:27",
+            "JO:30",
+            "KW:30",
+            "KZ:20",
+            "LB:28",
+            "LC:32",
+            "LI:21",
+            "LT:20",
+            "LU:20",
+            "LV:21",
+            "LY:25",
+            "MC:27",
+            "MD:24",
+            "ME:22",
+            "MK:19",
+            "MR:27",
+            "MT:31",
+            "MU:30",
+            "NL:18",
+            "NO:15",
+            "PK:24",
+            "PL:28",
+            "PS:29",
+            "PT:25",
+            "QA:29",
+            "RO:24",
+            "RS:22",
+            "SA:24",
+            "SC:31",
+            "SD:18",
+            "SE:24",
+            "SI:19",
+            "SK:24",
+            "SM:27",
+            "ST:25",
+            "SV:28",
+            "TL:23",
+            "TN:24",
+            "TR:26",
+            "UA:29",
+            "VA:22",
+            "VG:24",
+            "XK:20",
+        ]
     )
 }
 """Country: how many characters its IBANs have (SWIFT's IBAN registry)."""
@@ -97,7 +174,7 @@ class Numbers:
 
     def find(self, view: View) -> Iterator[Hit]:
         data = view.data
-        for match in _SHAPES.finditer(data):
+        for match in _SHAPES.finditer(data, 0, len(data)):
             start, end = match.span()
             value = data[start:end]
             if value.isdigit():
@@ -120,13 +197,13 @@ class Emails:
         data = view.data
         if b"@" not in data:
             return
-        for match in _EMAIL.finditer(data):
+        for match in _EMAIL.finditer(data, 0, len(data)):
             start, end = match.span()
             while data[start] in b"/.=?&%#*{|}!$^~-+":
                 start += 1
-            if data[start] != 64 and data[start : start + 4] != b"git@" and data[end : end + 1] not in (b":", b"("):
-                yield Hit("email", start, end, "email", 0.95, 2)
-            elif data[start] != 64 and data[end : end + 1] == b":" and data[end + 1 : end + 2] in (b"", b" ", b"\n"):
+            if (
+                data[start] != 64 and data[start : start + 4] != b"git@" and data[end : end + 1] not in (b":", b"(")
+            ) or (data[start] != 64 and data[end : end + 1] == b":" and data[end + 1 : end + 2] in (b"", b" ", b"\n")):
                 yield Hit("email", start, end, "email", 0.95, 2)
 
 
@@ -162,14 +239,14 @@ def _marked_digits(view: View, start: int, end: int) -> Iterator[Hit]:
             yield hit
 
 
-def _near(view: View, start: int, end: int, words: "re2._Regexp", before: int = 70, after: int = 25) -> bool:
+def _near(view: View, start: int, end: int, words: Expression, before: int = 70, after: int = 25) -> bool:
     low = view.low
     return words.search(low, max(0, start - before), start) is not None or (
         words.search(low, end, min(len(low), end + after)) is not None
     )
 
 
-_NEAR_HOST = compiled(rb"\\bhost|server|\\bssh\\b|ping|://|connect|machine|node|\\bdns\\b|database|\\bdb\\b|cluster")
+_NEAR_HOST = Expression(rb"\\bhost|server|\\bssh\\b|ping|://|connect|machine|node|\\bdns\\b|database|\\bdb\\b|cluster")
 
 
 def near_host(view: View, start: int, end: int) -> bool:
@@ -235,7 +312,7 @@ def _phone(view: View, start: int, end: int) -> Hit | None:
     if not 7 <= digits <= 15 or not _alone(data, start, stop) or (start and data[start - 1] in b".-/$#"):
         return None
     after = data[stop : stop + 2]
-    if after[:1] in b"%" and after or (after[:1] in b".-/" and after[1:2].isdigit()):
+    if (after[:1] in b"%" and after) or (after[:1] in b".-/" and after[1:2].isdigit()):
         return None
     score = _phone_like(value, digits)
     if score < 0.8:
@@ -264,7 +341,17 @@ def _date(view: View, start: int, end: int) -> Hit | None:
     return None
 
 
-_TELL = {"ssn": _ssn, "sep": _ssn, "card": _card, "by": _card, "date": _date, "d": _date, "e": _date, "ip": _ip, "phone": _phone}
+_TELL = {
+    "ssn": _ssn,
+    "sep": _ssn,
+    "card": _card,
+    "by": _card,
+    "date": _date,
+    "d": _date,
+    "e": _date,
+    "ip": _ip,
+    "phone": _phone,
+}
 
 
 def _lettered(view: View, start: int, end: int) -> Iterator[Hit]:

@@ -8,13 +8,11 @@ many bytes a stream has to be held back. A test asks it of all of them.
 Patterns are compiled when they are first wanted: most never are, and hundreds would cost a start half a second.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 
-import re2
-from re2 import Options
 
+from freehold.check.detect.expression import Expression, Found, longest, starts_word
 from freehold.check.detect.finding import Hit
 from freehold.check.detect.view import View
 
@@ -23,33 +21,6 @@ Check = Callable[[str], float | None]
 
 _MANY = 24
 """From how many places on one pass over the text costs less than a look at each."""
-_WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
-_ESCAPED = frozenset(b"nrt")
-
-
-def compiled(pattern: bytes) -> "re2._Regexp":
-    """Returns the compiled pattern. Raises ValueError for one that RE2 does not read."""
-    options = Options()
-    options.encoding = Options.Encoding.LATIN1
-    options.log_errors = False
-    try:
-        return re2.compile(pattern, options)
-    except re2.error as error:
-        raise ValueError(f"{pattern!r}: {error}") from error
-
-
-def longest(pattern: bytes) -> int | None:
-    """Returns how many bytes the longest match of a pattern has, None where there is no longest."""
-    parser = re._parser  # type: ignore[attr-defined]
-    _, most = parser.parse(pattern).getwidth()
-    return None if most >= parser.MAXREPEAT or most > 1 << 20 else most
-
-
-def starts_word(data: bytes, place: int) -> bool:
-    """Whether no word goes on at `place`. What an escape such as `\\n` in quoted text left behind is no word."""
-    if place == 0 or data[place - 1] not in _WORD:
-        return True
-    return data[place - 1] in _ESCAPED and place > 1 and data[place - 2] == 0x5C
 
 
 class Pattern:
@@ -57,7 +28,8 @@ class Pattern:
 
     `literals` are what every match holds, in lower case; where `exact`, the match begins with one of them, in its own
     case. Otherwise it begins at most `before` bytes earlier. `group` is the part of the match that is the value.
-    `joined` says that the value may follow a letter or digit without a break.
+    `needs` are literals of which the text must hold one somewhere, where any are given. `joined` says that the value may
+    follow a letter or digit without a break.
     """
 
     def __init__(
@@ -75,12 +47,14 @@ class Pattern:
         before: int = 0,
         joined: bool = False,
         low: bool = False,
+        needs: Sequence[bytes] = (),
     ) -> None:
         self.name = rule
         self.type = kind
         self.pattern = pattern
         self.exact = exact
         self.literals = tuple(literals)
+        self.needs = tuple(needs)
         self._check = check
         self._score = score
         self._rank = rank
@@ -98,8 +72,8 @@ class Pattern:
         return width + self._before
 
     @cached_property
-    def _find(self) -> "re2._Regexp":
-        return compiled(self.pattern)
+    def _find(self) -> Expression:
+        return Expression(self.pattern)
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         """Yields the hits around `places`, where literals begin, in ascending order."""
@@ -116,7 +90,7 @@ class Pattern:
             if score is not None:
                 yield Hit(self.type, start, end, self.name, score, self._rank)
 
-    def _at(self, data: bytes, places: Sequence[int]) -> "Iterator[re2._Match]":
+    def _at(self, data: bytes, places: Sequence[int]) -> Iterator[Found]:
         done = 0
         for place in places:
             if place >= done and (self._joined or starts_word(data, place)):
@@ -125,7 +99,7 @@ class Pattern:
                     done = match.end()
                     yield match
 
-    def _around(self, data: bytes, places: Sequence[int]) -> "Iterator[re2._Match]":
+    def _around(self, data: bytes, places: Sequence[int]) -> Iterator[Found]:
         for start, end in stretches(places, self._before, self.longest, len(data)):
             for match in self._find.finditer(data, start, end):
                 if not self.exact or self._joined or starts_word(data, match.start()):
@@ -136,7 +110,7 @@ def stretches(places: Iterable[int], before: int, after: int, length: int) -> It
     """Yields what lies around the places, joined where it overlaps: together never more than the text."""
     start = end = -1
     for place in places:
-        if place - before > end:
+        if end < 0 or place - before > end:
             if end >= 0:
                 yield start, end
             start = max(0, place - before)

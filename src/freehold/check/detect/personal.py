@@ -7,9 +7,10 @@ a table whose head is far away, these rules do not see.
 
 from collections.abc import Iterator, Sequence
 
+from freehold.check.detect.expression import Expression, quoted
 from freehold.check.detect.finding import Hit
 from freehold.check.detect.numbers import near_host
-from freehold.check.detect.pattern import Pattern, compiled
+from freehold.check.detect.pattern import Pattern
 from freehold.check.detect.view import View
 
 _MONTH = (
@@ -27,16 +28,12 @@ _PAPER = rb"[^0-9A-Za-z\n]{1,4}(?:(?:number|no|nr|num|id|is|was|card|#|n\xc2\xb0
 
 def _after(kind: str, rule: str, words: str, between: bytes, value: bytes, digits: int, score: float = 0.8) -> Pattern:
     literals = [word.encode() for word in words.split("|")]
-    pattern = b"(?:" + b"|".join(_plain(literal) for literal in literals) + rb")" + between + b"(" + value + b")"
+    pattern = b"(?:" + b"|".join(quoted(literal) for literal in literals) + rb")" + between + b"(" + value + b")"
 
     def check(found: str) -> float | None:
         return score if sum(character.isdigit() for character in found) >= digits else None
 
     return Pattern(kind, rule, pattern, literals, check, rank=3, group=1, exact=False, low=True)
-
-
-def _plain(word: bytes) -> bytes:
-    return b"".join(bytes([c]) if c > 127 or chr(c).isalnum() else b"\\" + bytes([c]) for c in word)
 
 
 PERSONAL = (
@@ -77,7 +74,7 @@ class Hosts:
         b".internal", b".local", b".lan", b".corp", b".intra", b".intranet", b".home.arpa", b".localdomain", b".private",
         b".svc.cluster",
     )  # fmt: skip
-    _find = compiled(
+    _find = Expression(
         rb"\b(?:[a-z0-9](?:[a-z0-9\-]{0,40}[a-z0-9])?\.){1,5}"
         rb"(?:internal|local|lan|corp|intra|intranet|home\.arpa|localdomain|private)\b"
     )

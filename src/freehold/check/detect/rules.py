@@ -77,11 +77,13 @@ class Rules:
         makes impossible (no memory)."""
         view = View(text)
         found = self._placed(view, hidden=False)
-        if not text.isascii():
+        if view.disguised:
             found += hidden(text)
             other = plainer(text)
             if other is not None:
                 found += self._placed(other, hidden=True)
+        if not found:
+            return []
         return settled(
             hit
             for hit in found

@@ -46,14 +46,19 @@ class Scanner:
     """Raises ValueError for a literal that is empty."""
 
     def __init__(self, detectors: Sequence[Detector], sweeps: Sequence[Sweep]) -> None:
-        self._detectors = detectors
         self._sweeps = sweeps
         literals: dict[bytes, list[tuple[bytes, Detector]]] = {}
+        needed: dict[bytes, list[Detector]] = {}
         for detector in detectors:
             for literal in detector.literals:
                 exact = literal if detector.exact and literal != literal.lower() else b""
                 literals.setdefault(literal.lower(), []).append((exact, detector))
+            for literal in getattr(detector, "needs", ()):
+                literals.setdefault(literal, [])
+                needed.setdefault(literal, []).append(detector)
         self._owners = list(literals.values())
+        self._needed = [tuple(needed.get(literal, ())) for literal in literals]
+        self._needy = frozenset(detector for some in needed.values() for detector in some)
         self._automaton = BytesAhoCorasick(
             list(literals), matchkind=MatchKind.Standard, implementation=Implementation.DFA
         )
@@ -76,7 +81,9 @@ class Scanner:
         data = view.data
         owners = self._owners
         found: dict[Detector, list[int]] = {}
+        seen: set[int] = set()
         for number, start, end in self._automaton.find_matches_as_indexes(view.low, overlapping=True):
+            seen.add(number)
             for exact, detector in owners[number]:
                 if exact and data[start:end] != exact:
                     continue
@@ -85,6 +92,10 @@ class Scanner:
                     found[detector] = [start]
                 else:
                     places.append(start)
+        needy = self._needy.intersection(found)
+        if needy:
+            for detector in needy.difference(*(self._needed[number] for number in seen)):
+                del found[detector]
         return found
 
 

@@ -96,5 +96,11 @@ def foreign_phrases() -> Iterator[Pattern]:
                 pattern += f"|{start}(?:{row.first}){gap}(?:{row.last})[^\\s]{{0,12}} (?:{row.between})"
             literals = [word.encode() for word in row.first.split("|")]
             yield Pattern(
-                "prompt_injection", f"{kind}-{row.name}", pattern.encode(), literals, score=weight, exact=False, low=True
+                "prompt_injection",
+                f"{kind}-{row.name}",
+                pattern.encode(),
+                literals,
+                score=weight,
+                exact=False,
+                low=True,
             )

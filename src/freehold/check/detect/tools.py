@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from urllib.parse import unquote, urlsplit
 
 _META = re.compile(r"[;&|`$<>\n\r\\!{}*?\[\]~()#]")
-_NAMES = frozenset({"localhost", "ip6-localhost", "metadata", "metadata.google.internal", "instance-data", "kubernetes.default.svc"})
+_NAMES = frozenset(
+    {"localhost", "ip6-localhost", "metadata", "metadata.google.internal", "instance-data", "kubernetes.default.svc"}
+)
 _INNER = (".localhost", ".local", ".internal", ".lan", ".corp", ".intranet", ".home.arpa", ".localdomain", ".svc")
 _NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)(?:\.(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)){0,3}\.?")
 
@@ -64,7 +66,13 @@ def internal_address(target: str) -> str | None:
             return "the URL names a user, which hides the host"
     else:
         host = text.partition("/")[0]
-        host = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0] if host.count(":") == 1 else host
+        host = (
+            host[1:].partition("]")[0]
+            if host.startswith("[")
+            else host.partition(":")[0]
+            if host.count(":") == 1
+            else host
+        )
     host = unquote(host).rstrip(".").lower()
     if not host:
         return "it names no host"

@@ -15,6 +15,8 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 
+from freehold.check.detect.expression import Expression
+
 _NOT_LEADING = bytes(range(0x80, 0xC0))
 _LEADING = bytes(set(range(256)) - set(_NOT_LEADING))
 
@@ -29,8 +31,22 @@ MIXED = re.compile(f"[A-Za-z][{_OTHER}]|[{_OTHER}][A-Za-z]")
 _CHANGED = re.compile(f"[{INVISIBLE}{_SHAPED}{_OTHER}]+")
 
 
-_UNEVEN = re.compile("[\u0130\u023a\u023e\u1e9e\u2126\u212a-\u212b\u2c62\u2c64\u2c6d-\u2c70\u2c7e-\u2c7f\ua78d\ua7aa-\ua7ae\ua7b0-\ua7b2\ua7c5Σ]")
+_UNEVEN = Expression(
+    "|".join(
+        "\u0130\u023a\u023e\u1e9e\u2126\u212a\u212b\u2c62\u2c64\u2c6d\u2c6e\u2c6f\u2c70\u2c7e\u2c7f\ua78d\ua7aa\ua7ab\ua7ac\ua7ad\ua7ae\ua7b0\ua7b1\ua7b2\ua7c5\u03a3"
+    ).encode()
+)
 """Characters whose lower case has another length, and the one whose lower case depends on its place in a word."""
+
+
+_DISGUISE = Expression(
+    rb"[A-Za-z][\xce-\xd5]|(?:\xce[\x80-\xbf]|\xcf[\x80-\xbf]|[\xd0-\xd5][\x80-\xbf])[A-Za-z]"
+    rb"|\xc2\xad|\xcd\x8f|\xd8\x9c|\xe1(?:\x85[\x9f\xa0]|\x9e[\xb4\xb5]|\xa0[\x8b-\x8e])"
+    rb"|\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf]|\x84[\x80-\xbf]|\x85[\x80-\x8f]|[\x91-\x93][\x80-\xbf])"
+    rb"|\xef(?:\xbb\xbf|\xac[\x80-\x86]|\xbc[\x90-\x99\xa1-\xba]|\xbd[\x81-\x9a]|\xb8[\x80-\x8f]\xef\xb8)"
+    rb"|\xe3\x85\xa4|\xef\xbe\xa0|\xf0(?:\x9d[\x90-\x9f]|\x9f[\x84-\x86])|\xf3\xa0"
+)
+"""Bytes that only a text with invisible, shaped or mixed characters has, in UTF-8: one fast look that saves slow ones."""
 
 
 class View:
@@ -46,6 +62,11 @@ class View:
         self._plain = len(self.data) == len(text)
         self._froms = [here for here, _ in changes] if changes else None
         self._back = changes
+
+    @property
+    def disguised(self) -> bool:
+        """Whether the text may hold characters that show one thing and are another."""
+        return len(self.data) != len(self.text) and _DISGUISE.search(self.data, 0, len(self.data)) is not None
 
     def code_points(self, spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
         """Returns the starts and the ends, exclusive, in code points of the given text, of spans of bytes of `data`."""
@@ -75,15 +96,13 @@ class View:
 
 def _lowered(text: str, data: bytes) -> bytes:
     """Returns the text in lower case with every character where it was: those whose lower case is longer stay."""
-    if len(data) == len(text) or _UNEVEN.search(text) is not None:
+    if len(data) == len(text) or _UNEVEN.search(data, 0, len(data)) is not None:
         return data.lower()
     return text.lower().encode("utf-8", "surrogatepass")
 
 
 def plainer(text: str) -> View | None:
     """Returns the view of a text without disguises, None where it has none."""
-    if text.isascii():
-        return None
     mixed = MIXED.search(text) is not None
     if not mixed and _ODD.search(text) is None:
         return None

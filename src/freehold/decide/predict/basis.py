@@ -13,7 +13,6 @@ can say more than its share, and `floor` keeps a prompt of two words from being 
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import repeat
 from math import sqrt
 from operator import getitem, sub
 from struct import Struct as Packer
@@ -36,17 +35,13 @@ KEPT = (
 _EDGES = tuple(LADDERS.values())
 
 
-def key(place: int) -> int:
-    """Of the word at a place from 1 on; differences tell which two words were subtracted, and in which order."""
-    return place << 33 | place * place
-
-
 class Basis(Struct, frozen=True):
-    """`words` gives known words their key; `vectors` holds a packed vector for every term by its key.
+    """`vectors` holds a packed vector for every known term, by a number that is quick to make and to find.
 
-    The key of a pair is the key of its first word less that of its second: from a - b and a * a - b * b both places
-    follow. One with an unknown neighbour (0) falls on the other word, which is there anyway. The key of a mark is its
-    byte.
+    A word's number is its hash, that of a pair the hash of its first word less that of its second, that of a mark its
+    byte. Python's hash has 61 bits and a secret of the process, so two terms meet about once in 10 ** 11 prompts and
+    nobody can choose them to; and one table of numbers touches far less memory than one of words, which is most of
+    the time a reading takes.
 
     Lane 0 of such a vector is the weight of the term, in units of `unit`; the others are the lanes of a reading, in
     units of `scales`. `rungs` gives each rung of each measure a packed vector of the lanes in units of `rung_scales`;
@@ -54,7 +49,6 @@ class Basis(Struct, frozen=True):
     """
 
     lanes: int
-    words: dict[bytes, int]
     vectors: dict[int, int]
     rungs: tuple[tuple[int, ...], ...]
     kept: tuple[tuple[int, tuple[float, ...]], ...]
@@ -71,7 +65,7 @@ class Basis(Struct, frozen=True):
 
     def project(self, seen: Look) -> tuple[tuple[float, ...], int]:
         """The numbers of a reading, and how many known terms they come from."""
-        keys = list(map(self.words.get, seen.words, repeat(0)))
+        keys = list(map(hash, seen.words))
         terms = {*keys, *map(sub, keys, keys[1:]), *seen.marks}
         known = list(filter(None, map(self.vectors.get, terms)))
         weight, *words = unpack(sum(known), self.lanes + 1)

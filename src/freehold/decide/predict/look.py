@@ -44,6 +44,11 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "sentences": (0.5, 1.3, 1.8, 2.2, 2.5, 3, 3.5, 4, 5),
     "commas": (0.25, 0.5, 1, 1.5, 2, 3, 5),
     "variety": _steps(0.3, 0.9, 0.1),
+    "blanks": (0.5, 1.5),
+    "equations": (0.5, 1.5, 3.5, 7.5),
+    "brackets": (0.5, 1.5, 3.5, 7.5),
+    "quotes": (0.5, 2.5, 6.5),
+    "first person": (0.5,),
     "lines": (1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7),
     "foreign": (0.005, 0.02, 0.1, 0.3, 0.6),
     "tools": (0.5,),
@@ -67,6 +72,7 @@ _FOLD = (
     ("\u200b", ""), ("\u200c", ""), ("\u200d", ""), ("\u2060", ""), ("\ufeff", ""), ("\u00ad", ""),
 )  # fmt: skip
 _NEGATIONS = frozenset((b"not", b"except", b"never", b"least", b"false", b"incorrect", b"neither", b"none"))
+_FIRST = frozenset((b"i", b"my", b"me", b"we", b"our"))
 _CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc", b"stdin", b"sql", b"json", b"regex"))
 _LATEX = (b"\\frac", b"\\sqrt", b"$", b"\\(", b"\\[", b"\\begin")
 
@@ -93,11 +99,10 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         raw = raw.replace(b"  ", b" ")
     size = len(raw) + (left_out if left_out > 0 else 0)
     question, options, lines = _parts(raw)
-    words = asked = question.translate(_TABLE, b"'").split()
+    words = raw.translate(_TABLE, b"'").split()
     mean = spread = likeness = echo = figures = 0.0
     if options:
-        words = asked + raw[len(question) :].translate(_TABLE, b"'").split()
-        bags = [set(option.translate(_TABLE, b"'").split()) for option in options]
+        bags = [set(option.lower().split()) for option in options]
         together = set().union(*bags)
         sizes = [len(option) for option in options]
         longest = max(sizes)
@@ -105,7 +110,7 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         spread = (longest - min(sizes)) / (longest + 1)
         if together:
             likeness = 1.0 - len(together) / sum(map(len, bags))
-            echo = len(together.intersection(asked)) / len(together)
+            echo = len(together.intersection(question.lower().split())) / len(together)
         figures = sum(1 for option in options if option.translate(None, _NOT_DIGIT)) / len(options)
     distinct = set(words)
     count = len(words) or 1
@@ -136,6 +141,11 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         log(1 + question.count(b". ")),
         question.count(b",") * 50 / (len(question) + 1),
         len(distinct) / count,
+        raw.count(b"__"),
+        raw.count(b"="),
+        raw.count(b"("),
+        raw.count(b'"'),
+        not distinct.isdisjoint(_FIRST),
         log(1 + lines),
         0.0 if raw.isascii() else len(raw.translate(None, _ASCII)) / letters,
         tools,

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from freehold.decide.predict.basis import KEPT, LANE, MOST_LANES, Basis, key, pack
+from freehold.decide.predict.basis import KEPT, LANE, MOST_LANES, Basis, pack
 from freehold.decide.predict.look import LADDERS
 
 N = TypeVar("N", int, float)
@@ -71,8 +71,7 @@ def build(tables: Tables) -> Basis:
     if len(tables.levels) != count or len(tables.lanes) != count * k:
         raise ValueError(f"{len(tables.levels)} weights and {len(tables.lanes)} numbers for {count} terms of {k} lanes")
     packed = _packed(tables.levels, tables.lanes, count, k)
-    keys = [key(place) for place in range(len(words) + 1)]
-    known = dict(zip(words, keys[1:], strict=True))
+    keys = [0, *map(hash, words)]
     try:
         keys += [keys[pair >> 16] - keys[pair & 65_535] for pair in pairs]
     except IndexError:
@@ -84,7 +83,6 @@ def build(tables: Tables) -> Basis:
     rungs, heights = _rungs(tables.rungs, tables.values, k)
     return Basis(
         lanes=k,
-        words=known,
         vectors=vectors,
         rungs=tuple(rungs),
         kept=tuple((place, heights[place]) for place in _KEPT),

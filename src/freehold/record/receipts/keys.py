@@ -13,7 +13,6 @@ import base64
 import binascii
 import os
 import secrets
-from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -92,12 +91,6 @@ def _public(seed: bytes) -> bytes:
     except ImportError:
         return ed25519.public_key(seed)
     return Ed25519PrivateKey.from_private_bytes(seed).public_key().public_bytes_raw()
-
-
-def key_file(folder: Path, env: Mapping[str, str]) -> Path:
-    """Returns where the secret key lies: what the environment says, or beside the log."""
-    named = env.get(VARIABLE)
-    return Path(named).expanduser() if named else folder / "signing.key"
 
 
 def secret(path: Path, size: int = ed25519.SEED_BYTES) -> bytes:

@@ -155,7 +155,10 @@ class Log:
             self._resume()
         except Broken as broken:
             self._set_aside(str(broken))
-        self.sign()
+        if self.head is None:
+            # A log with a first line always has a first head, so heads that are gone are missed. The lines behind the
+            # newest head are not signed here: the ledger may not have them.
+            self.sign()
 
     def _resume(self) -> None:
         """Goes on with the log that is there, or begins the first one. Raises Broken."""

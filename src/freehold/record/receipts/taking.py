@@ -1,22 +1,36 @@
 """From what the ledger's ingester reads to lines of the log: every call once, whatever is killed when.
 
-The ingester hands over each finished call, and what it found damaged or ended, and calls `write` before it commits.
-Killed between the two, the next ingester reads the same journal entries again; `load` has read the lines behind the
-newest head and leaves out what is there already. Lines before the newest head cannot come again, because a head is
-signed only when the ledger's commits are on the disk (`settled` of `sign`). The one exception is a database that was
-replaced: then every line of the workers whose journals are still there is looked at.
+The ingester hands over each finished call, and what it found damaged or ended, and calls `write` before it commits and
+`committed` after it. Killed between the two, the next ingester reads the same journal entries again; `load` has read
+the lines behind the newest head and leaves out what is there already. Lines before the newest head cannot come again,
+because a head is signed only when the ledger has all of them: it has read its journals to their end since it was
+loaded, and its commits are on the disk (`settled` of `sign`). The one exception is a database that was replaced: then
+every line of the workers whose journals are still there is looked at, by each ingester until one has read them all
+(the file `rereading` beside the log says so).
 """
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from time import time_ns
+from typing import Final
 
 from freehold.record.entries import Intent, Settlement
 from freehold.record.receipts.leaf import Call, Damaged, Ended, Leaf, call_leaf, outward_leaf
 from freehold.record.receipts.log import Log
+from freehold.record.receipts.places import Places
 from freehold.record.receipts.sent import Outward, Sent
 
+REREADING: Final = "rereading"
 Known = tuple[str, str, int]
 """Worker, call id and the worker's count: no line like it may come twice."""
+
+
+def open_receipts(home: Path, env: Mapping[str, str]) -> "Taking":
+    """Returns the taking of a state folder's log, for its one ingester. Raises InternalError, OSError."""
+    places = Places(home, env)
+    taking = Taking(Log(places.folder, places.second, places.secret()))
+    places.remember()
+    return taking
 
 
 class Taking:
@@ -27,6 +41,7 @@ class Taking:
         self._clock = clock
         self._lines: list[Leaf] = []
         self._there: set[Known] = set()
+        self._reading_again = False
         self._told: set[tuple[str, int]] = set()
         """Workers that have ended (with -1), and damaged journals with how many places, as far as the log says so."""
 
@@ -36,6 +51,10 @@ class Taking:
         `present`: the incarnations of workers whose journals are there. `fresh`: the ledger knows nothing of them.
         """
         self._lines, self._there, self._told = [], set(), set()
+        marker = self._log.folder / REREADING
+        if fresh and self._log.size > 1:
+            marker.touch(0o600)
+        self._reading_again = fresh = marker.exists()
         for leaf in self._log.everything() if fresh else self._log.unsigned():
             if isinstance(leaf, Call) and (not fresh or leaf.worker in present):
                 self._there.add((leaf.worker, leaf.call, leaf.seq))
@@ -70,13 +89,22 @@ class Taking:
         lines, self._lines = self._lines, []
         self._log.append(lines)
 
+    def committed(self, *, caught_up: bool) -> None:
+        """The ledger has what was written. `caught_up`: it has read all journals to their end, so that whatever was in
+        the log before the ledger had it has come again."""
+        if not caught_up:
+            return
+        self._there.clear()
+        if self._reading_again:
+            (self._log.folder / REREADING).unlink(missing_ok=True)
+            self._reading_again = False
+
     def sign(self, settled: Callable[[], bool]) -> None:
-        """Signs the log as far as it is, if the ledger's commits are on the disk. Raises OSError."""
-        if self._lines or self._log.head is None or self._log.head.size == self._log.size:
+        """Signs the log, if the ledger has all of it and its commits are on the disk. Raises OSError."""
+        if self._lines or self._there or self._log.head is None or self._log.head.size == self._log.size:
             return
         if settled():
             self._log.sign()
-            self._there.clear()
 
     def close(self) -> None:
         self._log.close()
