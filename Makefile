@@ -7,7 +7,7 @@ BIN = .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools families bench-own render
+.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools families bench-own bench-route render
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -76,6 +76,9 @@ families: dev ## every model family from a hub to an answer, a few minutes; writ
 
 bench-own: dev ## owned models: against bare llama.cpp, 1,000 swaps, 100 killed engines; prints tables
 	$(BIN)/python -m bench.own
+
+bench-route: dev ## routing on ../shared/data/routing: baselines, floors, new models, robustness, capacity; ten minutes
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.route
 
 RENDER = tests/own/render/apart
 render: dev ## what freehold render writes against the engines' own schemas, and Ray Serve started here (1 GB of packages)

@@ -63,9 +63,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, fake: Running) -> Iterator[R
     folder = tmp_path_factory.mktemp("routing")
     config = folder / "freehold.yaml"
     config.write_text(PRICES.replace("URL", fake.url) + RULES)
-    with started(
-        "up", "--config", str(config), home=folder / "home", UPSTREAM_KEY="sk-upstream-secret-000"
-    ) as running:
+    with started("up", "--config", str(config), home=folder / "home", UPSTREAM_KEY="sk-upstream-secret-000") as running:
         yield running
 
 
@@ -190,10 +188,15 @@ def test_a_route_that_can_never_be_met_does_not_start(tmp_path: Path, fake: Runn
     bad = "models: {r: {among: [openai/fake], price: 0.0000000001}}"
     text = PRICES.replace("URL", fake.url) + bad
     (tmp_path / "freehold.yaml").write_text(text)
-    with pytest.raises((AssertionError, FreeholdError)) as caught, started(
-        "up", "--config", str(tmp_path / "freehold.yaml"), home=tmp_path / "home", UPSTREAM_KEY="sk-upstream-secret-000"
+    with (
+        pytest.raises((AssertionError, FreeholdError)) as caught,
+        started(
+            "up",
+            "--config",
+            str(tmp_path / "freehold.yaml"),
+            home=tmp_path / "home",
+            UPSTREAM_KEY="sk-upstream-secret-000",
+        ),
     ):
         pass
     assert "nobody ever answers for $1e-10 or less" in str(caught.value)
-
-

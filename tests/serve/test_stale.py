@@ -1,8 +1,12 @@
-"""Kept connections that the provider closes when it likes: the next request is answered, and nobody is blamed."""
+"""Kept connections that the provider closes when it likes: nobody is blamed, and nothing is sent twice.
+
+The provider may have read the request before it hung up, and would be paid twice. So the client is told, once.
+"""
 
 import json
 import socket
 import threading
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -50,9 +54,15 @@ def test_a_connection_closed_between_two_requests_trips_no_breaker(tmp_path: Pat
         config.write_text(config_for(url, "breaker: {failures: 1, cooldown: 60}"))
         with started("up", "--config", str(config), home=tmp_path / "home", UPSTREAM_KEY="secret") as gateway:
             body = json.dumps({"model": "openai/m", "messages": [{"role": "user", "content": "hi"}]}).encode()
+            told = []
             for _ in range(4):
                 request = urllib.request.Request(
                     gateway.url + "/v1/chat/completions", body, {"authorization": f"Bearer {KEY}"}
                 )
-                with urllib.request.urlopen(request, timeout=20) as answer:
-                    assert answer.status == 200
+                try:
+                    with urllib.request.urlopen(request, timeout=20) as answer:
+                        told.append(answer.status)
+                except urllib.error.HTTPError as error:
+                    told.append(error.code)
+                    assert json.loads(error.read())["error"]["code"] == "upstream_broken"
+            assert told == [200, 502, 200, 502], "one answer a connection, and no 503: the breaker stays closed"

@@ -35,8 +35,13 @@ def _say_signed(verdict: "Verdict") -> None:
     if not verdict.key:
         return
     output.say(f"signed {when(verdict.at)} up to line {verdict.signed:,} by {verdict.key}")
+    if verdict.unnumbered:
+        output.say(
+            f"receipts without their worker's count, beside which a missing one does not show: {verdict.unnumbered:,}"
+        )
     if verdict.lines > verdict.signed:
-        output.say(f"not signed yet: the last {verdict.lines - verdict.signed:,} lines")
+        unsigned = verdict.lines - verdict.signed
+        output.say(f"not signed yet, so that a change would not show: the last {unsigned:,} lines")
     if verdict.running:
         output.say(f"calls that had not ended: {verdict.running:,}")
     if verdict.anchors:
@@ -60,6 +65,7 @@ def described(verdict: "Verdict", name: str) -> dict[str, Any]:
         "key": verdict.key or None,
         "trusted": verdict.trusted,
         "anchors": verdict.anchors,
+        "unnumbered": verdict.unnumbered,
         "running": verdict.running,
         "findings": verdict.findings,
         "more": verdict.more,

@@ -72,7 +72,9 @@ def command(files: tuple[str, ...], as_json: bool, minimum: float) -> None:
 
     rules = Rules(minimum=minimum)
     for absent in rules.absent:
-        output.warn(f"{len(absent.rules)} rules are off, for want of {absent.package}: {', '.join(absent.rules[:4])} ...")
+        output.warn(
+            f"{len(absent.rules)} rules are off, for want of {absent.package}: {', '.join(absent.rules[:4])} ..."
+        )
         output.hint(absent.hint)
     bad = 0
     for name in files or (None,):

@@ -15,7 +15,7 @@ from msgspec import structs
 from freehold.classify.facts import Facts
 from freehold.config.load import Loaded
 from freehold.decide.catalog import Catalog, Deployment
-from freehold.decide.floor import Certificate, Gate, Watch, find
+from freehold.decide.floor import Certificate, Gate, Watch, find, named
 from freehold.errors import ConfigError
 from freehold.home import home
 
@@ -36,6 +36,8 @@ class Foresight:
         self._path = predictor_path(loaded)
         self._catalog = catalog
         self._predictor: Predictor | None = None
+        self._name = ""
+        """What certificates call the predictor in force; none are made for the one in the package."""
         self._certificates: list[Certificate] | None = None
         self._alarms = {} if alarms is None else alarms
         self._gates: dict[tuple[float, float, str], tuple[str, Gate]] = {}
@@ -46,7 +48,11 @@ class Foresight:
         if self._predictor is None:
             from freehold.decide import predict
 
-            self._predictor = predict.default() if self._path is None else predict.load(self._path)
+            if self._path is None:
+                self._predictor = predict.default()
+            else:
+                data = _content(self._path)
+                self._predictor, self._name = predict.loads(data, str(self._path)), named(data)
         return self._predictor
 
     def check(self) -> None:
@@ -81,6 +87,7 @@ class Foresight:
     def certificate(self, floor: float, confidence: float, route: str) -> Certificate:
         """The certificate of the strongest model of the route that has one, with deployments' names in it."""
         if self._certificates is None:
+            self.check()
             self._certificates = read_certificates(self._path)
         choice = self._catalog.find(route)
         members = choice.members if choice is not None else ()
@@ -93,7 +100,7 @@ class Foresight:
             if strong is None or not cheaper:
                 continue
             try:
-                found = find([certificate], floor, confidence, certificate.strong, list(cheaper), self.predictor.id)
+                found = find([certificate], floor, confidence, certificate.strong, list(cheaper), self._name)
             except ConfigError as error:
                 refused = error
                 continue
@@ -102,6 +109,16 @@ class Foresight:
             f"a floor of {floor:g} is asked for, and there is no calibration data for these models",
             hint="freehold route train calibrates floors on your own outcomes",
         )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            f"the predictor {path} cannot be read: {error.strerror}",
+            hint="train it again with `freehold route train`, or leave `predictor` out to use the one in the package",
+        ) from error
 
 
 def digest(certificate: Certificate) -> str:
@@ -128,9 +145,9 @@ def read_certificates(predictor: Path | None) -> list[Certificate]:
 
 def predictor_path(loaded: Loaded) -> Path | None:
     """Returns the file in force, None for the one in the package."""
-    named = loaded.config.predictor
-    if named is not None:
-        path = Path(named).expanduser()
+    written = loaded.config.predictor
+    if written is not None:
+        path = Path(written).expanduser()
         return path if path.is_absolute() or loaded.path is None else loaded.path.parent / path
     path = home() / FILE
     return path if path.exists() else None

@@ -25,6 +25,7 @@ from freehold.serve.catalog import OWN
 from freehold.serve.engines import EngineTable
 from freehold.serve.flights import Flights
 from freehold.serve.floors import Alarms
+from freehold.serve.foresight import FILE as PREDICTOR
 from freehold.serve.kept import KeptResponses
 from freehold.serve.learning import Learning
 from freehold.serve.pressure import Pressure
@@ -65,6 +66,7 @@ class Shared:
         self._auths: dict[Signing, Auth] = {}
         self._pools: dict[tuple[str, float, int], Pool] = {}
         self._keys = stamp(keys_file())
+        self._predictor = stamp(home() / PREDICTOR)
 
     def pool(self, base_url: str, connect: float, limit: int, idle: float = IDLE_SECONDS) -> Pool:
         """Returns the connections to an origin; a configuration that did not change it goes on using them."""
@@ -102,6 +104,7 @@ class Shared:
     def changed(self) -> bool:
         """Whether engines, rates or keys were replaced since the last look, so that a new gateway is due."""
         keys, self._keys = self._keys, stamp(keys_file())
+        predictor, self._predictor = self._predictor, stamp(home() / PREDICTOR)
         self.table.refresh()
         self.rollouts.refresh()
         engines, self.table.changed = self.table.changed, False
@@ -111,7 +114,7 @@ class Shared:
         if self._spent.refresh():
             self.budgets.update(self._spent.value)
         files = [published.refresh() for published in (self._rates, self._local)]
-        return any(files) or keys != self._keys or engines
+        return any(files) or keys != self._keys or predictor != self._predictor or engines
 
     @property
     def engines(self) -> dict[str, Engine]:

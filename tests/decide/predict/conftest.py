@@ -7,11 +7,9 @@ import pytest
 from freehold.decide.predict import Predictor
 from freehold.measure.routing.fit import fit
 
-CODE = (
-    "def return loop array pointer python function compile index string recursion class integer stack queue"
-).split()  # noqa: SIM905
-DESK = ("letter invoice customer apology meeting contract salary holiday office manager refund address sign").split()  # noqa: SIM905
-PLAIN = ("please would the a of and with for this that about from when where what can you me it is").split()  # noqa: SIM905
+CODE = ["def", "return", "loop", "array", "pointer", "python", "function", "compile", "index", "string", "recursion"]
+DESK = ["letter", "invoice", "customer", "apology", "meeting", "contract", "salary", "holiday", "refund", "sign"]
+PLAIN = ["please", "would", "the", "a", "of", "and", "with", "for", "this", "that", "about", "when", "what", "you", "is"]
 
 
 def prompt(rng: random.Random, words: list[str]) -> str:

@@ -247,6 +247,11 @@ def test_a_worker_with_ten_thousand_calls_at_once_has_a_hole(desk: Desk) -> None
     assert (found, running) == (["worker w0-1: there is no receipt of call 1"], 0)
 
 
+def test_receipts_without_a_count_are_counted(desk: Desk) -> None:
+    assert gaps(desk, desk.call(1), desk.call(2, seq=0)) == ([], 0)
+    assert desk.verify().unnumbered == 1
+
+
 def test_a_receipt_twice_is_told(desk: Desk) -> None:
     (found,), _ = gaps(desk, desk.call(1), desk.call(2), desk.call(1))
     assert found == "line 3: call 1 of w0-1 is there twice, or too late"

@@ -4,8 +4,9 @@
     finding.py    findings, labels, overlaps             view.py       text as bytes, disguises taken off
     pattern.py    a rule that is a pattern               checks.py     checksums and entropy
     keys.py       keys that say what they are            assigned.py   secrets that their neighbours give away
-    numbers.py    cards, telephones, IBANs, addresses    personal.py   dates of birth, papers, hosts
-    national.py   national numbers (python-stdnum)       hidden.py     invisible and lookalike characters
+    numbers.py    cards, telephones, IPv4                addresses.py  e-mail, IBANs, coins, IPv6
+    personal.py   dates of birth, papers, hosts          national.py   national numbers (python-stdnum)
+    hidden.py     invisible and lookalike characters     around.py     words close by
     phrases.py, tongues.py, injection.py, encoded.py     prompt injection: phrases, languages, weighing, disguises
     links.py      images and links that carry data off   tools.py      what a tool's argument must not hold
 

@@ -33,8 +33,8 @@ def _named(rule: str, names: bytes, value: bytes, bits: float = 3.0) -> Pattern:
 _UUID = rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
 
 STRUCTURED = (
-    Pattern("secret", "telegram-token", rb"\b[0-9]{8,10}:AA[A-Za-z0-9_\-]{33}\b", (b":aa",), drawn(3.5, 10), exact=False,
-            before=11),
+    Pattern("secret", "telegram-token", rb"\b[0-9]{8,10}:AA[A-Za-z0-9_\-]{33}\b", (b":aa",), drawn(3.5, 10),
+            exact=False, before=11),
     Pattern("secret", "azure-client-secret", rb"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.\-]{31,34}", (b"q~",), drawn(3.5),
             exact=False, before=4),
     Pattern("secret", "azure-openai-key", rb"\b[A-Za-z0-9]{52}JQQJ99[A-Z0-9]{10}[A-Za-z0-9]{16}\b", (b"jqqj99",),
@@ -43,15 +43,18 @@ STRUCTURED = (
             exact=False, before=76),
     Pattern("secret", "azure-storage-key", rb"(?i:accountkey|sharedaccesskey)=([A-Za-z0-9+/]{40,86}={0,2})",
             (b"accountkey=", b"sharedaccesskey="), drawn(3.5), group=1, exact=False),
-    Pattern("secret", "azure-sas", rb"[?&]sig=([A-Za-z0-9%+/]{40,90}(?:%3[dD]|=){0,2})", (b"sig=",), drawn(3.5), group=1,
-            exact=False, before=1),
+    Pattern("secret", "azure-sas", rb"[?&]sig=([A-Za-z0-9%+/]{40,90}(?:%3[dD]|=){0,2})", (b"sig=",), drawn(3.5),
+            group=1, exact=False, before=1),
     Pattern("secret", "terraform-token", rb"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=\-]{60,70}", (b".atlasv1.",),
             drawn(3.5), exact=False, before=14),
     Pattern("secret", "discord-token", rb"\b[MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40}\b",
             (b"discord",), drawn(3.8), exact=False),
-    Pattern("secret", "mailchimp-key", rb"\b[0-9a-f]{32}-us[0-9]{1,2}\b", (b"-us",), drawn(2.8), exact=False, before=32),
+    Pattern("secret", "mailchimp-key", rb"\b[0-9a-f]{32}-us[0-9]{1,2}\b", (b"-us",), drawn(2.8),
+            exact=False, before=32),
     Pattern("secret", "maxmind-key", rb"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", (b"_mmk",), drawn(3.5), exact=False,
             before=36),
+    Pattern("secret", "airtable-token", rb"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}\b", (b"airtable",),
+            drawn(3.0), exact=False, before=90),
     Pattern("secret", "asana-token", rb"\b[0-9]/[0-9]{10,20}(?:/[0-9]{10,20})?:[0-9a-f]{32}\b", (b"asana",), drawn(3.0),
             exact=False),
     Pattern("secret", "teams-webhook", rb"webhook\.office\.com/webhookb2/[0-9a-zA-Z@\-]{60,80}/IncomingWebhook/"
@@ -148,7 +151,9 @@ class PrivateKeys:
 
 
 class WebTokens:
-    """JSON Web Tokens (RFC 7519) and encrypted ones (RFC 7516): the header must decode to JSON that names an algorithm."""
+    """JSON Web Tokens (RFC 7519) and encrypted ones (RFC 7516): the header must decode to JSON that names an
+    algorithm.
+    """
 
     name = "jwt"
     literals = (b"eyJ",)
@@ -297,9 +302,12 @@ class Assignments:
 
 
 _NOT_THE_VALUE = re.compile(
-    rb"[_\-]?(?:id|ids|name|names|type|types|url|uri|path|file|files|len|length|size|count|expir\w*|ttl|field|label|hint"
-    rb"|prompt|policy|reset\w*|manager|provider|store|class|func|function|callback|param|params|alias|algorithm|usage|hash"
-    rb"|version|format|index|error|regex|pattern|map|list|dict|set|ring|board|word|words|code|event|stream|izer|ize|ized"
+    rb"[_\-]?(?:id|ids|name|names|type|types|url|uri|path|file|files|len|length|size|count|expir\w*|ttl|field"
+    rb"|label|hint"
+    rb"|prompt|policy|reset\w*|manager|provider|store|class|func|function|callback|param|params|alias|algorithm"
+    rb"|usage|hash"
+    rb"|version|format|index|error|regex|pattern|map|list|dict|set|ring|board|word|words|code|event|stream|izer"
+    rb"|ize|ized"
     rb"|column|columns|required|enabled|valid|changed|updated|arn|ref|refs|selector|for|getter|format|env|var)s?$"
 )
 _PASSWORDS = (b"pass", b"kennwort", b"mot de", b"contra", b"senha", b"pwd")
@@ -309,7 +317,7 @@ _CALLS = re.compile(r"[A-Za-z_][\w.]*(?:\(|\[|->|$)")
 
 
 def _is_secret(name: bytes, rest: bytes, value: str, quoted: bool, said: bool) -> bool:
-    """Whether `value`, given to something called `name` + `rest`, is a secret and no variable, type, text or default."""
+    """Whether `value`, given to something called `name` + `rest`, is a secret: no variable, type, text or default."""
     if rest and _NOT_THE_VALUE.match(rest):
         return False
     if _stands_for(value) or value.lower() in _NO_PASSWORDS or _PATHS.match(value):
@@ -321,7 +329,7 @@ def _is_secret(name: bytes, rest: bytes, value: str, quoted: bool, said: bool) -
         if " " in value or len(value) < 6 or len(value) > 100 or _WORDS.fullmatch(value):
             return False
         if said or not quoted:
-            return letters and digits and "(" not in value and "=" not in value.rstrip("=")
+            return letters and digits and not set(value) & set("([{=") - set("=" * value.endswith("="))
         return letters and (digits or special) and "%" not in value and not value.startswith(("\\", ":", "-"))
     if len(value) < 16 or " " in value or "(" in value or not letters or not digits:
         return False

@@ -1,9 +1,9 @@
 """Checksums and counts that tell a real number or key from one that only looks like it. Pure arithmetic over text.
 
-Formats: Luhn, ISO/IEC 7812-1 annex B. IBAN, ISO 13616 (mod 97, ISO 7064). GitHub and npm tokens: the last six characters
-are the CRC-32 of those before, in base 62 with digits first, as GitHub described in April 2021 ("Behind GitHub's new
-authentication token formats"). Bitcoin: base58check (double SHA-256) and bech32 (BIP 173, BIP 350). Ethereum: EIP-55, mixed
-case by Keccak-256, which is not the SHA3-256 of hashlib (other padding).
+Formats: Luhn, ISO/IEC 7812-1 annex B. IBAN, ISO 13616 (mod 97, ISO 7064). GitHub and npm tokens: the last six
+characters are the CRC-32 of those before, in base 62 with digits first, as GitHub described in April 2021 ("Behind
+GitHub's new authentication token formats"). Bitcoin: base58check (double SHA-256) and bech32 (BIP 173, BIP 350).
+Ethereum: EIP-55, mixed case by Keccak-256, which is not the SHA3-256 of hashlib (other padding).
 """
 
 import hashlib

@@ -1,8 +1,8 @@
 """Injection that is written so that words are not seen: base64, hex, rot13, backwards, with digits for letters.
 
 The prefilter looks for a few words in each of these writings (all three alignments of base64, usual cases); a stretch
-around such a place is written out plainly, and the phrases are sought in it. So an encoded text is found by what it says,
-not by looking encoded: pictures, keys and checksums in base64 cost nothing and find nothing.
+around such a place is written out plainly, and the phrases are sought in it. So an encoded text is found by what it
+says, not by looking encoded: pictures, keys and checksums in base64 cost nothing and find nothing.
 """
 
 import base64

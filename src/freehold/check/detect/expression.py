@@ -13,7 +13,7 @@ _ANYWHERE = _re2.RE2.Anchor.UNANCHORED
 
 
 class Found:
-    """A match: `span(n)` is (-1, -1) and `group(n)` None for a group that took no part."""
+    """A match: `span(n)` is (-1, -1) and `group(n)` empty for a group that took no part."""
 
     __slots__ = ("_data", "_spans")
 
@@ -30,9 +30,9 @@ class Found:
     def end(self) -> int:
         return self._spans[0][1]
 
-    def group(self, group: int = 0) -> bytes | None:
+    def group(self, group: int = 0) -> bytes:
         start, end = self._spans[group]
-        return self._data[start:end] if start >= 0 else None
+        return self._data[start:end] if start >= 0 else b""
 
 
 class Expression:

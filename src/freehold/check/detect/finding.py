@@ -48,7 +48,9 @@ ERROR = "detector_error"
 
 
 class Hit(NamedTuple):
-    """What a detector says: `start` and `end` are bytes of its view. Of two overlapping hits the higher `rank` stands."""
+    """What a detector says: `start` and `end` are bytes of its view. Of two overlapping hits the higher `rank`
+    stands.
+    """
 
     type: str
     start: int
@@ -72,11 +74,8 @@ class Finding(Struct, frozen=True, gc=False):
 def settled(hits: Iterable[Hit]) -> list[Hit]:
     """Returns the hits that stand, in the order of the text."""
     best = sorted(hits, key=_weight)
-    standing: list[Hit] = []
     taken = {kind: _Taken() for kind in ("", *ATTACKS)}
-    for hit in best:
-        if hit.type == ERROR or taken[hit.type if hit.type in ATTACKS else ""].take(hit):
-            standing.append(hit)
+    standing = [hit for hit in best if hit.type == ERROR or taken[hit.type if hit.type in ATTACKS else ""].take(hit)]
     standing.sort(key=lambda hit: (hit.start, hit.end, hit.type))
     return standing
 

@@ -1,10 +1,10 @@
 """Characters that a reader does not see, or takes for others, where no honest text has them.
 
 What is honest: a joiner within an emoji or between letters of the scripts that need it (Arabic, Indic), one variation
-selector after a character, directional marks in a text with Hebrew or Arabic, a byte order mark at the very start, a soft
-hyphen in a word. What is not: tag characters outside flags (they spell ASCII that no one sees), a run of variation
-selectors (one byte each), overrides of direction, runs of zero width characters, Latin words with a Cyrillic or Greek letter
-in the middle. Unicode Technical Standard 39 and Technical Report 36 name these.
+selector after a character, directional marks in a text with Hebrew or Arabic, a byte order mark at the very start, a
+soft hyphen in a word. What is not: tag characters outside flags (they spell ASCII that no one sees), a run of
+variation selectors (one byte each), overrides of direction, runs of zero width characters, Latin words with a
+Cyrillic or Greek letter in the middle. Unicode Technical Standard 39 and Technical Report 36 name these.
 """
 
 import re
@@ -15,7 +15,7 @@ from freehold.check.detect.view import MIXED
 
 _ZERO = "\u200b-\u200f\u2060-\u2064\ufeff\u180e\u034f\u115f\u1160\u3164\uffa0"
 _RULES = (
-    ("tag-characters", 1.0, re.compile("(?<!\U0001f3f4)[\U000e0000-\U000e007f]+")),
+    ("tag-characters", 1.0, re.compile("(?<![\U0001f3f4\U000e0000-\U000e007f])[\U000e0000-\U000e007f]+")),
     ("variation-selectors", 0.95, re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{2,}")),
     ("bidi-override", 0.9, re.compile("[\u202d\u202e]")),
     ("bidi-control", 0.6, re.compile("[\u202a\u202b\u2066-\u2068]")),

@@ -2,8 +2,8 @@
 
 A phrase alone proves little: "ignore the previous instructions" is an attack in a web page and a topic in a lesson. So:
 
-- quoted, or where the text speaks about injection (attack, jailbreak, detect, OWASP ...), a phrase weighs less; both, next
-  to nothing. An attacker can write such words too, and pays with a lower score only for phrases close to them;
+- quoted, or where the text speaks about injection (attack, jailbreak, detect, OWASP ...), a phrase weighs less; both,
+  next to nothing. An attacker can write such words too, and pays with a lower score only for phrases close to them;
 - kinds of phrases add up as independent signs do: 1 - (1-a)(1-b)...; the same kind twice counts once;
 - what was hidden from a reader (zero width characters, lookalikes, an encoding) weighs more.
 
@@ -17,18 +17,27 @@ from freehold.check.detect.finding import Hit
 from freehold.check.detect.view import View
 
 _ABOUT = Expression(
-    rb"prompt[ -]?injection|jail ?break|\battack(?:s|er|ers|ing)?\b|\bowasp\b|red[ -]?team|adversar|guardrail|classif|detect"
-    rb"|vulnerab|mitigat|security|\bfilter|phrases? (?:like|such)|such as|for example|e\.g\.|example of|examples? (?:include|:)"
-    rb"|what does|what is|explain|how (?:do|can|should|to|does)|why (?:do|does|is|are)|the (?:phrase|term|words?|sentence|string)"
-    rb"|research|paper|article|blog|lesson|course|training (?:material|slide)|documentation|tutorial|test case|unit test|regex"
-    rb"|translate|meaning|called|known as|novel|story|fiction|movie|title|lyrics|subject line|ticket|user (?:wrote|typed|said|sent)"
+    rb"prompt[ -]?injection|jail ?break|\battack(?:s|er|ers|ing)?\b|\bowasp\b|red[ -]?team|adversar|guardrail"
+    rb"|classif|detect"
+    rb"|vulnerab|mitigat|security|\bfilter|phrases? (?:like|such)|such as|for example|e\.g\.|example of"
+    rb"|examples? (?:include|:)"
+    rb"|what does|what is|explain|how (?:do|can|should|to|does)|why (?:do|does|is|are)|the (?:phrase|term"
+    rb"|words?|sentence|string)"
+    rb"|research|paper|article|blog|lesson|course|training (?:material|slide)|documentation|tutorial|test case"
+    rb"|unit test|regex"
+    rb"|translate|meaning|called|known as|novel|story|fiction|movie|title|lyrics|subject line|ticket"
+    rb"|user (?:wrote|typed|said|sent)"
 )
 _QUOTES = (b'"', b"'", b"`", b"\xe2\x80\x9c", b"\xe2\x80\x98", b"\xc2\xab", b"\xe3\x80\x8c", b"\xe2\x80\x9e")
 _HARMLESS = Expression(
-    rb"\b(?:e-?mails?|messages? (?:about|from|i sent|that i)|invoices?|letters?|voicemails?|texts? (?:i|from)|quotes?|orders?|bookings?"
-    rb"|reminders?|notices?|appointments?|warnings?|errors?|commits?|versions?|recipes?|assembly|cooking|washing|shipping"
-    rb"|delivery|dosing|doctor'?s?|teacher'?s?|boss'?s?|manager'?s?|manual|installation|knitting|driving|css|config(?:uration)?"
-    rb"|my (?:last|previous|earlier|prior)|lint|eslint|compiler|cors|firewall|git|parental|traffic|speed|school|game|house)\b"
+    rb"\b(?:e-?mails?|messages? (?:about|from|i sent|that i)|invoices?|letters?|voicemails?|texts? (?:i|from)"
+    rb"|quotes?|orders?|bookings?"
+    rb"|reminders?|notices?|appointments?|warnings?|errors?|commits?|versions?|recipes?|assembly|cooking"
+    rb"|washing|shipping"
+    rb"|delivery|dosing|doctor'?s?|teacher'?s?|boss'?s?|manager'?s?|manual|installation|knitting|driving|css"
+    rb"|config(?:uration)?"
+    rb"|my (?:last|previous|earlier|prior)|lint|eslint|compiler|cors|firewall|git|parental|traffic|speed|school"
+    rb"|game|house)\b"
 )
 WEAK = frozenset(
     {"jailbreak-word", "no-warnings", "from-now-on", "instead-of-task", "stay-in-character", "never-refuse"}

@@ -1,13 +1,14 @@
-"""The formats of keys that say what they are: a prefix that nobody types by chance, then a body that looks drawn by lot.
+"""The formats of keys that say what they are: a prefix that nobody types by chance, then a body that looks drawn by
+lot.
 
-One row per kind: the rule's name, the literals that a key begins with, and the pattern of what follows (RE2, Latin-1).
-Lengths are at least the issuer's present one and leave room above it: issuers lengthen keys without notice. A body must
-look random (`drawn`), so `ghp_xxxxxxxxxxxx` and `sk-your-key-here` are nothing. Where a format has a checksum, a right one
-makes the finding certain; a wrong one lowers its score and no more, because a key with one mistyped letter still tells
-most of itself.
+One row per kind: the rule's name, the literals that a key begins with, and the pattern of what follows (RE2,
+Latin-1). Lengths are at least the issuer's present one and leave room above it: issuers lengthen keys without notice.
+A body must look random (`drawn`), so `ghp_xxxxxxxxxxxx` and `sk-your-key-here` are nothing. Where a format has a
+checksum, a right one makes the finding certain; a wrong one lowers its score and no more, because a key with one
+mistyped letter still tells most of itself.
 
-Prefixes and lengths come from the issuers' own documentation and from public lists of secret scanners, as facts; formats
-without any prefix (Cohere, Mistral, Datadog) need the words beside them, and are in assigned.py.
+Prefixes and lengths come from the issuers' own documentation and from public lists of secret scanners, as facts;
+formats without any prefix (Cohere, Mistral, Datadog) need the words beside them, and are in assigned.py.
 """
 
 from collections.abc import Iterator
@@ -25,13 +26,15 @@ _PLACEHOLDERS = (
 
 
 def placeholder(text: str) -> bool:
-    """Whether a value only holds the place of a secret."""
+    """Whether a value only holds the place of a secret. In a long one such a word stands by chance."""
     low = text.lower()
-    return any(word in low for word in _PLACEHOLDERS)
+    return any(word in low and len(low) <= 8 * len(word) for word in _PLACEHOLDERS)
 
 
 def drawn(bits: float, prefix: int = 0) -> Check:
-    """Returns a check that what follows `prefix` characters has at least `bits` of entropy each and is no placeholder."""
+    """Returns a check that what follows `prefix` characters has at least `bits` of entropy each and is no
+    placeholder.
+    """
 
     def check(found: str) -> float | None:
         body = found[prefix:]
@@ -176,7 +179,6 @@ KINDS = (
     Kind("linear-key", b"lin_api_ lin_oauth_", _ANY + rb"{32,64}"),
     Kind("notion-token", b"ntn_", rb"[0-9]{9,12}[A-Za-z0-9]{30,40}", joined=False),
     Kind("notion-secret", b"secret_", _ANY + rb"{43}\b", 3.5, joined=False),
-    Kind("airtable-token", b"pat", _ANY + rb"{14}\.[0-9a-f]{64}", joined=False),
     Kind("hubspot-token", b"pat-na1- pat-na2- pat-eu1- pat-ap1-", _UUID),
     Kind("figma-token", b"figd_ figu_", _URL + rb"{36,60}"),
     Kind("dropbox-token", b"sl.", rb"(?:[bu]\.)?[A-Za-z0-9_=\-]{120,300}", joined=False),

@@ -55,7 +55,7 @@ class Links:
             if match is None or match.span(0)[1] <= place:
                 continue
             done = match.end()
-            image = match.group(1) == b"!" or match.group(3) is not None
+            image = match.group(1) == b"!" or match.group(3) != b""
             address = match.group(2) or match.group(4)
             score = self._score(address, image)
             if score is not None:

@@ -1,8 +1,8 @@
 """National identity and tax numbers of persons, checked by `python-stdnum` (extra `pii`).
 
-Most are bare digits with one check digit, so one number in ten or eleven passes: they count only after a word that names
-them, such as `PESEL` or `Steuer-ID`, in the country's language or English. Few have a shape that needs no word (Italy's
-codice fiscale, Brazil's punctuated CPF, China's 18 digits with a date inside, Switzerland's 756.).
+Most are bare digits with one check digit, so one number in ten or eleven passes: they count only after a word that
+names them, such as `PESEL` or `Steuer-ID`, in the country's language or English. Few have a shape that needs no word
+(Italy's codice fiscale, Brazil's punctuated CPF, China's 18 digits with a date inside, Switzerland's 756.).
 
 Without python-stdnum none of these rules runs. That is not kept quiet: `installed` is False, `Rules.absent` names the
 rules and the command that installs what they need, and `freehold scan` says so on stderr.
@@ -34,8 +34,8 @@ COUNTRIES = (
     Country("us.itin", "itin|individual taxpayer", r"9\d\d-?\d\d-?\d{4}"),
     Country("gb.nhs", "nhs", r"\d{3}[ -]?\d{3}[ -]?\d{4}", "health_id"),
     Country("es.dni", "dni|nif|documento nacional|identidad", r"\d{8}[ -]?[A-Z]"),
-    Country("es.nie", "nie|extranjero", r"[XYZ][ -]?\d{7}[ -]?[A-Z]"),
-    Country("fr.nir", "nir|insee|sécurité sociale|securite sociale|carte vitale",
+    Country("es.nie", "nie:|nie |extranjero", r"[XYZ][ -]?\d{7}[ -]?[A-Z]"),
+    Country("fr.nir", "nir:|nir |insee|sécurité sociale|securite sociale|carte vitale",
             r"[12378] ?\d\d ?\d\d ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d"),
     Country("fr.nif", "numéro fiscal|numero fiscal|spi", r"[0-3]\d ?\d\d ?\d{3} ?\d{3} ?\d{3}"),
     Country("de.idnr", "steuer|steueridentifikationsnummer|identifikationsnummer|idnr|tax id",
@@ -66,23 +66,24 @@ COUNTRIES = (
     Country("br.cpf", "cpf", r"\d{3}\.?\d{3}\.?\d{3}-?\d\d"),
     Country("mx.curp", "curp", r"[A-Z]{4}\d{6}[HMX][A-Z]{5}[A-Z0-9]\d"),
     Country("mx.rfc", "rfc", r"[A-Z&]{4}\d{6}[A-Z0-9]{3}"),
-    Country("cl.rut", "rut|run", r"\d{1,2}\.?\d{3}\.?\d{3}-[\dkK]"),
+    Country("cl.rut", "rut:|rut |run:", r"\d{1,2}\.?\d{3}\.?\d{3}-[\dkK]"),
     Country("ec.ci", "cédula|cedula", r"\d{10}"),
     Country("do.cedula", "cédula|cedula", r"\d{3}-?\d{7}-?\d"),
-    Country("ca.sin", "sin|social insurance|assurance sociale", r"\d{3}[ -]?\d{3}[ -]?\d{3}"),
+    Country("ca.sin", "sin:|sin is|sin number|sin no|sin #|social insurance|assurance sociale",
+            r"\d{3}[ -]?\d{3}[ -]?\d{3}"),
     Country("in_.aadhaar", "aadhaar|aadhar|uidai|आधार", r"\d{4}[ -]?\d{4}[ -]?\d{4}"),
-    Country("in_.pan", "pan|permanent account", r"[A-Z]{5}\d{4}[A-Z]"),
+    Country("in_.pan", "pan:|pan card|pan number|pan no|pan is|permanent account", r"[A-Z]{5}\d{4}[A-Z]"),
     Country("pk.cnic", "cnic", r"\d{5}-?\d{7}-?\d"),
     Country("cn.ric", "身份证|公民身份|id card|identity card|resident id", r"\d{17}[\dXx]"),
     Country("kr.rrn", "주민등록번호|resident registration|rrn", r"\d{6}-?\d{7}"),
     Country("jp.in_", "マイナンバー|個人番号|my number", r"\d{4}[ -]?\d{4}[ -]?\d{4}"),
-    Country("th.pin", "บัตรประชาชน|thai id|pin", r"\d-?\d{4}-?\d{5}-?\d\d-?\d"),
+    Country("th.pin", "บัตรประชาชน|thai id", r"\d-?\d{4}-?\d{5}-?\d\d-?\d"),
     Country("my.nric", "mykad|nric|kad pengenalan", r"\d{6}-?\d\d-?\d{4}"),
-    Country("id.nik", "nik|ktp", r"\d{16}"),
+    Country("id.nik", "nik:|nik |ktp", r"\d{16}"),
     Country("za.idnr", "id number|identity number|rsa id|south african id", r"\d{13}"),
     Country("il.idnr", "teudat zehut|תעודת זהות|ת.ז", r"\d{9}"),
     Country("au.tfn", "tfn|tax file", r"\d{3} ?\d{3} ?\d{2,3}"),
-    Country("nz.ird", "ird", r"\d{2,3}-?\d{3}-?\d{3}"),
+    Country("nz.ird", "ird ", r"\d{2,3}-?\d{3}-?\d{3}"),
     Country("ie.pps", "pps|ppsn", r"\d{7}[A-W][A-IWTX]?"),
     Country("ua.rntrc", "рнокпп|іпн", r"\d{10}"),
     Country("ru.inn", "инн", r"\d{12}"),
@@ -134,7 +135,7 @@ class NationalIds:
                 match = shape.search(data, named.end(), min(len(data), named.end() + 60))
                 if match is not None and match.start() not in done and valid(country.module, match.group().decode()):
                     done.add(match.start())
-                    yield Hit(country.type, match.start(), match.end(), country.module.replace("_", ""), 0.9, 4)
+                    yield Hit(country.type, match.start(), match.end(), country.module.replace("_", ""), 0.9, 3)
 
 
 _LETTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")

@@ -1,25 +1,23 @@
-"""Numbers and addresses that their shape gives away: cards, telephone numbers, IBANs, network and coin addresses.
+"""Numbers that their shape gives away: cards, telephone numbers, social security numbers, IPv4 addresses.
 
-One pass of RE2 over the text finds what has a shape: seven digits and more with the usual marks between, hex groups with
-colons, IBAN-like and base58 words. What it is is then told from the found characters alone, by ranges and checksums, and
-where these do not settle it (a bare `450 0840`), by words close by.
+One pass of RE2 over the text finds what has a shape: seven digits and more with the usual marks between, hex groups
+with colons, IBAN-like and base58 words. What it is is then told from the found characters alone, by ranges and
+checksums, and where these do not settle it (a bare `450 0840`), by words close by.
 
-Cards: Luhn and the issuers' ranges (ISO/IEC 7812). A run of 12 or 13 digits passes Luhn one time in ten, so it needs the
-words too. Telephone numbers: E.164 (at most 15 digits), the North American plan's rule for areas and exchanges, and for
-other countries the way they are written: a leading 0, groups of two to four.
+Cards: Luhn and the issuers' ranges (ISO/IEC 7812). A run of 12 or 13 digits passes Luhn one time in ten, so it needs
+the words too. Telephone numbers: E.164 (at most 15 digits), the North American plan's rule for areas and exchanges,
+and for other countries the way they are written: a leading 0, groups of two to four.
 """
 
-import ipaddress
 import re
 from collections.abc import Iterator
 
-
-from freehold.check.detect.checks import base58check, bech32, eip55, luhn, mod97
-from freehold.check.detect.expression import Expression
+from freehold.check.detect.addresses import tell_lettered
+from freehold.check.detect.around import alone, ends_with, near
+from freehold.check.detect.checks import luhn
+from freehold.check.detect.expression import WORD, Expression
 from freehold.check.detect.finding import Hit
 from freehold.check.detect.view import View
-
-_WORD = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
 
 _SHAPES = Expression(
     rb"\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]{1,4}){2,7}"
@@ -29,13 +27,12 @@ _SHAPES = Expression(
     rb"|[+(]?[0-9](?:[ ().\-/]{0,3}[0-9]){6,60}"
     rb"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"
 )
-_EMAIL = Expression(
-    rb"[A-Za-z0-9!#$%&*+/=?^_{|}~.\-]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9\-]{0,61}[A-Za-z0-9])?\.){1,6}[A-Za-z]{2,24}"
-)
 _IN_RUN = re.compile(
     rb"(?P<ssn>(?<!\d)(?<!\d[-.])\d{3}(?P<sep>[- ])\d{2}(?P=sep)\d{4}(?!\d))"
-    rb"|(?P<card>(?<!\d)(?:\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{1,4}(?:(?P=by)?\d{3})?|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{12,19})(?!\d))"
-    rb"|(?P<date>(?<!\d)(?:(?:19|20)\d\d(?P<d>[-/.])\d{1,2}(?P=d)\d{1,2}|\d{1,2}(?P<e>[/.])\d{1,2}(?P=e)(?:19|20)\d\d)(?!\d))"
+    rb"|(?P<card>(?<!\d)(?:\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{1,4}(?:(?P=by)?\d{3})?"
+    rb"|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{12,19})(?!\d))"
+    rb"|(?P<date>(?<!\d)(?:(?:19|20)\d\d(?P<d>[-/.])\d{1,2}(?P=d)\d{1,2}|\d{1,2}(?P<e>[/.])\d{1,2}(?P=e)(?:19"
+    rb"|20)\d\d)(?!\d))"
     rb"|(?P<ip>(?<!\d)(?<!\d\.)(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?!\.?\d))"
     rb"|(?P<phone>[+(]?\d(?:[ ().\-/]{0,3}\d){6,17})"
 )
@@ -47,109 +44,25 @@ _NATIONAL = re.compile(
 )
 
 _NEAR_PHONE = Expression(
-    rb"phone|\btel|t\xc3\xa9l|fono|mobil|m\xc3\xb3vil|\bcell|\bfax|\bcall|\bring\b|dial|\btext\b|\bsms\b|whats|reach|contact"
-    rb"|answering|hotline|handy\b|\bdesk\b|office:|messages to|(?:my|new|our|your|his|her|their) number|registered|num\xc3\xa9ro"
+    rb"phone|\btel|t\xc3\xa9l|fono|mobil|m\xc3\xb3vil|\bcell|\bfax|\bcall|\bring\b|dial|\btext\b|\bsms\b|whats"
+    rb"|reach|contact"
+    rb"|answering|hotline|handy\b|\bdesk\b|office:|messages to|(?:my|new|our|your|his|her|their) number"
+    rb"|registered|num\xc3\xa9ro"
     rb"|\bport\xc3\xa1til|celular|rufnummer|\xd1\x82\xd0\xb5\xd0\xbb|\xe9\x9b\xbb\xe8\xa9\xb1|\xe7\x94\xb5\xe8\xaf\x9d"
 )
 _OFFICE = Expression(rb"[ \-]{1,3}office")
 _NOT_PHONE = Expression(
-    rb"(?:order|invoice|address|located|street|account|acct|ticket|case|ref\w*|tracking|serial|zip|post\w*|card|booking|isbn|issn|doi|part|model|"
-    rb"version|port|pin|code|bug|issue|id|sku|vat|tax|license|licence|patent|ssn|passport|iban)\W{0,4}(?:\w{1,6}\W{0,3})?$"
+    rb"(?:order|invoice|address|located|street|account|acct|ticket|case|ref\w*|tracking|serial|zip|post\w*|card"
+    rb"|booking|isbn|issn|doi|part|model|"
+    rb"version|port|pin|code|bug|issue|id|sku|vat|tax|license|licence|patent|ssn|passport"
+    rb"|iban)\W{0,4}(?:\w{1,6}\W{0,3})?$"
 )
 _NEAR_CARD = Expression(
-    rb"card|\bcc\b|credit|debit|visa|master|amex|maestro|\bpay|paid|charge|karte|carte|tarjeta|cart\xc3\xa3o|carta|\bpan\b"
+    rb"card|\bcc\b|credit|debit|visa|master|amex|maestro|\bpay|paid|charge|karte|carte|tarjeta|cart\xc3\xa3o"
+    rb"|carta|\bpan\b"
 )
 _NEAR_SSN = Expression(rb"\bssn\b|social sec|\bss#|soc\.? ?sec|taxpayer|\btin\b|\bitin\b")
 _VERSION = Expression(rb"(?:\bv|version|release|ver\.|==|>=|<=|~=|oid|section|chapter)\W{0,3}$")
-
-_IBAN = {
-    code: int(length)
-    for code, length in (
-        pair.split(":")
-        for pair in [
-            "AD:24",
-            "AE:23",
-            "AL:28",
-            "AT:20",
-            "AZ:28",
-            "BA:20",
-            "BE:16",
-            "BG:22",
-            "BH:22",
-            "BR:29",
-            "BY:28",
-            "CH:21",
-            "CR:22",
-            "CY:28",
-            "CZ:24",
-            "DE:22",
-            "DK:18",
-            "DO:28",
-            "EE:20",
-            "EG:29",
-            "ES:24",
-            "FI:18",
-            "FO:18",
-            "FR:27",
-            "GB:22",
-            "GE:22",
-            "GI:23",
-            "GL:18",
-            "GR:27",
-            "GT:28",
-            "HR:21",
-            "HU:28",
-            "IE:22",
-            "IL:23",
-            "IQ:23",
-            "IS:26",
-            "IT:27",
-            "JO:30",
-            "KW:30",
-            "KZ:20",
-            "LB:28",
-            "LC:32",
-            "LI:21",
-            "LT:20",
-            "LU:20",
-            "LV:21",
-            "LY:25",
-            "MC:27",
-            "MD:24",
-            "ME:22",
-            "MK:19",
-            "MR:27",
-            "MT:31",
-            "MU:30",
-            "NL:18",
-            "NO:15",
-            "PK:24",
-            "PL:28",
-            "PS:29",
-            "PT:25",
-            "QA:29",
-            "RO:24",
-            "RS:22",
-            "SA:24",
-            "SC:31",
-            "SD:18",
-            "SE:24",
-            "SI:19",
-            "SK:24",
-            "SM:27",
-            "ST:25",
-            "SV:28",
-            "TL:23",
-            "TN:24",
-            "TR:26",
-            "UA:29",
-            "VA:22",
-            "VG:24",
-            "XK:20",
-        ]
-    )
-}
-"""Country: how many characters its IBANs have (SWIFT's IBAN registry)."""
 
 _CARDS = tuple(
     (int(low), int(high), frozenset(map(int, lengths.split(","))))
@@ -181,37 +94,10 @@ class Numbers:
                 yield from _plain_digits(view, start, end)
             elif value[4:8:3] == b"--" and end - start < 14:
                 continue  # a date, and perhaps the hour after it
-            elif value[:2] != b"0x" and not value.translate(None, _MARKS):
+            elif not value.translate(None, _MARKS) and value[2:17:3] != b"-----":
                 yield from _marked_digits(view, start, end)
             else:
-                yield from _lettered(view, start, end)
-
-
-class Emails:
-    """The sweep over addresses; a text without `@` costs one search for it."""
-
-    name = "emails"
-    longest = 500
-
-    def find(self, view: View) -> Iterator[Hit]:
-        data = view.data
-        if b"@" not in data:
-            return
-        for match in _EMAIL.finditer(data, 0, len(data)):
-            start, end = match.span()
-            while data[start] in b"/.=?&%#*{|}!$^~-+":
-                start += 1
-            if (
-                data[start] != 64 and data[start : start + 4] != b"git@" and data[end : end + 1] not in (b":", b"(")
-            ) or (data[start] != 64 and data[end : end + 1] == b":" and data[end + 1 : end + 2] in (b"", b" ", b"\n")):
-                yield Hit("email", start, end, "email", 0.95, 2)
-
-
-def _alone(data: bytes, start: int, end: int) -> bool:
-    """Whether no word goes on before `start` or after `end`."""
-    if start and data[start - 1] in _WORD and not (start > 1 and data[start - 2] == 0x5C and data[start - 1] in b"nrt"):
-        return False
-    return end >= len(data) or data[end] not in _WORD
+                yield from tell_lettered(view, start, end)
 
 
 _MARKS = b"0123456789+ ().-/"
@@ -219,7 +105,7 @@ _MARKS = b"0123456789+ ().-/"
 
 def _plain_digits(view: View, start: int, end: int) -> Iterator[Hit]:
     """Tells what a run of nothing but digits is."""
-    if start and view.data[start - 1] in _WORD:
+    if start and view.data[start - 1] in WORD:
         return
     if 12 <= end - start <= 19:
         hit = _card(view, start, end)
@@ -239,21 +125,6 @@ def _marked_digits(view: View, start: int, end: int) -> Iterator[Hit]:
             yield hit
 
 
-def _near(view: View, start: int, end: int, words: Expression, before: int = 70, after: int = 25) -> bool:
-    low = view.low
-    return words.search(low, max(0, start - before), start) is not None or (
-        words.search(low, end, min(len(low), end + after)) is not None
-    )
-
-
-_NEAR_HOST = Expression(rb"\\bhost|server|\\bssh\\b|ping|://|connect|machine|node|\\bdns\\b|database|\\bdb\\b|cluster")
-
-
-def near_host(view: View, start: int, end: int) -> bool:
-    """Whether words close by speak of machines."""
-    return _near(view, start, end, _NEAR_HOST, 40, 12)
-
-
 def _only_digits(value: bytes) -> str:
     return bytes(c for c in value if 48 <= c <= 57).decode()
 
@@ -261,36 +132,35 @@ def _only_digits(value: bytes) -> str:
 def _card(view: View, start: int, end: int) -> Hit | None:
     data = view.data
     digits = _only_digits(data[start:end])
-    if not _alone(data, start, end) or len(set(digits)) < 2:
+    if not alone(data, start, end) or len(set(digits)) < 2:
         return _phone(view, start, end)
     if not luhn(digits):
         return _phone(view, start, end) if len(digits) < 16 else None
-    glued = start > 1 and data[start - 1] in b"-." and data[start - 2] in _WORD
+    glued = start > 1 and data[start - 1] in b"-./=" and data[start - 2] in WORD
     known = any(len(digits) in lengths and low <= int(digits[: len(str(low))]) <= high for low, high, lengths in _CARDS)
-    near = _near(view, start, end, _NEAR_CARD)
-    if near or (known and len(digits) >= 14 and not glued):
-        return Hit("credit_card", start, end, "credit-card", 0.95 if known else 0.7, 4)
+    if near(view, start, end, _NEAR_CARD) or (known and len(digits) >= 14 and not glued):
+        return Hit("credit_card", start, end, "credit-card", 0.95 if known else 0.7, 3)
     return _phone(view, start, end)
 
 
 def _ssn(view: View, start: int, end: int) -> Hit | None:
     value = view.data[start:end]
     area, group, serial = value[:3], value[4:6], value[7:]
-    if not _alone(view.data, start, end):
+    if not alone(view.data, start, end):
         return None
-    near = _near(view, start, end, _NEAR_SSN)
+    named = near(view, start, end, _NEAR_SSN)
     if area in (b"000", b"666") or area >= b"900" or group == b"00" or serial == b"0000":
         return None
-    if value[3:4] == b" " and not near:
+    if value[3:4] == b" " and not named:
         return _phone(view, start, end)
-    return Hit("us_ssn", start, end, "us-ssn", 0.95 if near else 0.8, 4)
+    return Hit("us_ssn", start, end, "us-ssn", 0.95 if named else 0.8, 3)
 
 
 def _ip(view: View, start: int, end: int) -> Hit | None:
     data = view.data
-    if not _alone(data, start, end) or (start and data[start - 1] == 45):
+    if not alone(data, start, end) or (start and data[start - 1] == 45):
         return None
-    if _VERSION.search(view.low, max(0, start - 14), start):
+    if ends_with(view, start, 14, _VERSION):
         return None
     value = data[start:end]
     octets = value.split(b".")
@@ -309,24 +179,31 @@ def _phone(view: View, start: int, end: int) -> Hit | None:
         start, value = start + 1, value[1:]
     extension = _EXTENSION.match(data, end)
     stop = extension.end() if extension else end
-    if not 7 <= digits <= 15 or not _alone(data, start, stop) or (start and data[start - 1] in b".-/$#"):
+    if not 7 <= digits <= 15 or not alone(data, start, stop) or (start and data[start - 1] in b".-/$#"):
         return None
     after = data[stop : stop + 2]
     if (after[:1] in b"%" and after) or (after[:1] in b".-/" and after[1:2].isdigit()):
         return None
     score = _phone_like(value, digits)
+    if score == 0.0 and _YEARS.fullmatch(value):
+        return None
     if score < 0.8:
-        if _NOT_PHONE.search(view.low, max(0, start - 30), start):
+        if ends_with(view, start, 30, _NOT_PHONE):
             return None
-        if _near(view, start, stop, _NEAR_PHONE) or _OFFICE.match(view.low, stop, len(view.low)):
+        reach = (30, 8) if value.isdigit() else (70, 25)  # digits alone are most often something else
+        if near(view, start, stop, _NEAR_PHONE, *reach) or _OFFICE.match(view.low, stop, len(view.low)):
             score = 0.8
     return Hit("phone", start, stop, "phone", score, 1) if score >= 0.5 else None
+
+
+_DECIMAL = re.compile(rb"\+\d+\.\d+")
+_YEARS = re.compile(rb"(?:19|20)\d\d ?[-/] ?(?:19|20)\d\d")
 
 
 def _phone_like(value: bytes, digits: int) -> float:
     """Returns how much a value looks like a telephone number by itself."""
     if value[:1] == b"+":
-        return 0.9 if 8 <= digits <= 15 and value[1:2] != b"0" else 0.0
+        return 0.9 if 8 <= digits <= 15 and value[1:2] != b"0" and not _DECIMAL.fullmatch(value) else 0.0
     if _NANP.fullmatch(value):
         return 0.85
     if _NANP_LIKE.fullmatch(value):
@@ -352,61 +229,3 @@ _TELL = {
     "ip": _ip,
     "phone": _phone,
 }
-
-
-def _lettered(view: View, start: int, end: int) -> Iterator[Hit]:
-    """Tells what a run with letters or colons is."""
-    data = view.data
-    value = data[start:end]
-    if b":" in value or (len(value) == 17 and value.count(b"-") == 5):
-        yield from _network(view, start, end)
-    elif value[:2] == b"0x":
-        if eip55(value.decode()):
-            yield Hit("crypto_address", start, end, "ethereum-address", 0.9, 3)
-    elif value[:3] == b"bc1" or (value[:1] in b"13" and b" " not in value):
-        text = value.decode()
-        if bech32(text) if value[:3] == b"bc1" else base58check(text):
-            yield Hit("crypto_address", start, end, "bitcoin-address", 1.0, 3)
-    else:
-        yield from _iban(view, start, end)
-
-
-def _iban(view: View, start: int, end: int) -> Iterator[Hit]:
-    data = view.data
-    length = _IBAN.get(data[start : start + 2].decode().upper())
-    if length is None:
-        return
-    letters = 0
-    for place in range(start, min(len(data), start + length + 10)):
-        character = data[place]
-        if character == 32:
-            continue
-        if character not in _WORD or character == 95:
-            return
-        letters += 1
-        if letters == length:
-            stop = place + 1
-            text = data[start:stop].replace(b" ", b"").decode().upper()
-            if _alone(data, start, stop) and mod97(text):
-                yield Hit("iban", start, stop, "iban", 1.0, 4)
-            return
-
-
-def _network(view: View, start: int, end: int) -> Iterator[Hit]:
-    data = view.data
-    value = data[start:end].decode()
-    if not _alone(data, start, end) or (start and data[start - 1] == 58) or data[end : end + 1] == b":":
-        return
-    groups = re.split("[:-]", value)
-    if len(groups) == 6 and all(len(group) == 2 for group in groups):
-        if len(set(groups)) > 1:
-            yield Hit("mac_address", start, end, "mac-address", 0.9, 3)
-        return
-    if "-" in value or sum(map(len, groups)) < 4 or not any(c.isdigit() for c in value):
-        return
-    try:
-        address = ipaddress.IPv6Address(value)
-    except ValueError:
-        return
-    if not (address.is_loopback or address.is_unspecified or address.is_multicast):
-        yield Hit("ip_address", start, end, "ipv6", 0.9, 3)

@@ -1,16 +1,16 @@
-"""A rule that is a pattern: literals that tell where to look, a regular expression of RE2, and a check of what it found.
+"""A rule that is a pattern: literals that tell where to look, a regular expression of RE2, and a check of what it
+found.
 
-Patterns are bytes, read as Latin-1, which is the fastest that RE2 has; a letter beyond ASCII is its UTF-8 bytes, and must
-not stand in a class. Every pattern has a longest match (`longest`): RE2 reads in linear time whatever the pattern, but
-only a bounded one also bounds how far it reads past the end of a match, and so the sum over all matches. It is also how
-many bytes a stream has to be held back. A test asks it of all of them.
+Patterns are bytes, read as Latin-1, which is the fastest that RE2 has; a letter beyond ASCII is its UTF-8 bytes, and
+must not stand in a class. Every pattern has a longest match (`longest`): RE2 reads in linear time whatever the
+pattern, but only a bounded one also bounds how far it reads past the end of a match, and so the sum over all matches.
+It is also how many bytes a stream has to be held back. A test asks it of all of them.
 
 Patterns are compiled when they are first wanted: most never are, and hundreds would cost a start half a second.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-
 
 from freehold.check.detect.expression import Expression, Found, longest, starts_word
 from freehold.check.detect.finding import Hit
@@ -28,8 +28,8 @@ class Pattern:
 
     `literals` are what every match holds, in lower case; where `exact`, the match begins with one of them, in its own
     case. Otherwise it begins at most `before` bytes earlier. `group` is the part of the match that is the value.
-    `needs` are literals of which the text must hold one somewhere, where any are given. `joined` says that the value may
-    follow a letter or digit without a break.
+    `needs` are literals of which the text must hold one somewhere, where any are given. `joined` says that the value
+    may follow a letter or digit without a break.
     """
 
     def __init__(
@@ -78,10 +78,8 @@ class Pattern:
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         """Yields the hits around `places`, where literals begin, in ascending order."""
         data = view.low if self._low else view.data
-        if self.exact and len(places) < _MANY:
-            matches = self._at(data, places)
-        else:
-            matches = self._around(data, places)
+        few = self.exact and len(places) < _MANY
+        matches = self._at(data, places) if few else self._around(data, places)
         for match in matches:
             start, end = match.span(self._group)
             score: float | None = self._score

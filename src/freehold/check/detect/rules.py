@@ -1,4 +1,6 @@
-"""The rules in force, compiled: which detectors run, what their findings make of a label, and the one function `scan`."""
+"""The rules in force, compiled: which detectors run, what their findings make of a label, and the one function
+`scan`.
+"""
 
 from collections.abc import Collection, Iterable, Mapping
 from functools import cache
@@ -6,6 +8,7 @@ from functools import cache
 from msgspec import Struct
 
 from freehold.check.detect import national
+from freehold.check.detect.addresses import Emails
 from freehold.check.detect.assigned import STRUCTURED, Assignments, Headers, PrivateKeys, Urls, WebTokens
 from freehold.check.detect.encoded import Encoded
 from freehold.check.detect.finding import DEFAULT_LABELS, ERROR, Finding, Hit, settled
@@ -13,7 +16,7 @@ from freehold.check.detect.hidden import hidden
 from freehold.check.detect.injection import weighed
 from freehold.check.detect.keys import known_keys
 from freehold.check.detect.links import Links
-from freehold.check.detect.numbers import Emails, Numbers
+from freehold.check.detect.numbers import Numbers
 from freehold.check.detect.personal import PERSONAL, Hosts
 from freehold.check.detect.phrases import injection_phrases
 from freehold.check.detect.scanner import Detector, Scanner, Sweep
@@ -37,8 +40,8 @@ class Rules:
     """What is looked for. Making one costs milliseconds; keep it.
 
     `labels` maps a type of finding to a label's text, over DEFAULT_LABELS; `compartments` are the names it may use.
-    `off` names rules or types that are not wanted. Findings under `minimum` are dropped. `trusted_hosts` are those whose
-    images and links carry nothing away; with any given, an image from every other host is a finding.
+    `off` names rules or types that are not wanted. Findings under `minimum` are dropped. `trusted_hosts` are those
+    whose images and links carry nothing away; with any given, an image from every other host is a finding.
 
     Raises ValueError for an unknown type, rule or label, naming what there is.
     """

@@ -25,10 +25,14 @@ class Detector(Protocol):
     `longest` is how many bytes what it finds can span.
     """
 
-    name: str
-    literals: tuple[bytes, ...]
-    exact: bool
-    longest: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def literals(self) -> Sequence[bytes]: ...
+    @property
+    def exact(self) -> bool: ...
+    @property
+    def longest(self) -> int: ...
 
     def find(self, view: View, places: Sequence[int]) -> Iterable[Hit]: ...
 
@@ -36,8 +40,10 @@ class Detector(Protocol):
 class Sweep(Protocol):
     """A detector without literals: it reads every text, once, in linear time."""
 
-    name: str
-    longest: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def longest(self) -> int: ...
 
     def find(self, view: View) -> Iterable[Hit]: ...
 

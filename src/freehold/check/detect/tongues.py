@@ -1,3 +1,4 @@
+# ruff: noqa: E501 -- one language is one row
 """The commonest injections in other languages than English: set aside your instructions, show your prompt.
 
 One row per language and kind; languages that put the verb last have the object first. Words are stems, because these
@@ -21,25 +22,32 @@ class Tongue(NamedTuple):
     """Words are not parted by spaces."""
     between: str = ""
     """What must stand between: whose instructions they are."""
+    whole: str = ""
+    """Objects that say so themselves."""
 
 
 OVERRIDES = (
-    Tongue("de", "ignorier|vergiss|vergesst|vergessen sie|vergesse|missacht|überspring|umgeh|übergeh|befolge nicht",
+    Tongue("de", "lass alles|lasse alles|ignorier|vergiss|vergesst|vergessen sie|vergesse|missacht|überspring|umgeh|übergeh|befolge nicht",
            "anweisung|instruktion|regel|befehl|vorgabe|prompt|richtlinie|aufgabe|alles davor|alles zuvor|alles bisherige"
            "|alles vorherige|beschränkung|einschränkung|alles, was",
-           between="all|vorher|bisher|dein|obig|oben|zuvor|vorig|ihre|eure|sämtlich|davor|früher|system|gegeben|jegliche"),
+           between="all|vorher|bisher|dein|obig|oben|zuvor|vorig|ihre|eure|sämtlich|davor|früher|system|gegeben|jegliche",
+           whole="alles davor|alles zuvor|alles bisherige|alles vorherige|alles, was|alles oben|außer acht|außer betracht"),
     Tongue("fr", "ignore les|ignore tes|ignore vos|ignore toutes|ignore tout|ignore ces|ignorez|oublie|ne tiens pas compte|ne tenez pas compte|ne suis pas|ne suivez pas|contourne|néglige|fais abstraction",
            "instruction|consigne|règle|regle|directive|ordre|prompt|tout ce qui précède|ce qui précède|restriction",
-           between="tout|précéd|preced|tes |vos |antérieur|ci-dessus|donné|initial|système|ces |compte"),
+           between="tout|précéd|preced|tes |vos |antérieur|ci-dessus|donné|initial|système|ces |compte",
+           whole="ce qui précède|ce qui precede|tout ce que"),
     Tongue("es", "ignora|ignore las|ignore todas|ignore los|ignore sus|ignore tus|ignore todo|olvida|olvide|olvídate|haz caso omiso|hagas caso|desestima|no sigas|pasa por alto|descarta",
            "instruccion|órdenes|ordenes|regla|indicacion|directriz|directrices|prompt|todo lo anterior|lo anterior|restriccion",
-           between="tod|anterior|previa|tus |sus |dada|inicial|sistema|lo |estas"),
+           between="tod|anterior|previa|tus |sus |dada|inicial|sistema|lo |estas",
+           whole="lo anterior|todo lo que"),
     Tongue("pt", "ignore as|ignore todas|ignore todos|ignore suas|ignore tudo|ignore os|ignora|esqueça|esquece|desconsidere|não siga|desobedeça|despreze",
            "instruç|ordens|regras|diretrizes|comandos|prompt|tudo acima|tudo o que|restriç",
-           between="tod|tud|anterior|prévia|suas|tuas|dadas|inicia|sistema|acima"),
+           between="tod|tud|anterior|prévia|suas|tuas|dadas|inicia|sistema|acima",
+           whole="tudo acima|tudo o que|tudo que|o que foi dito"),
     Tongue("it", "ignora|ignorate|dimentica|trascura|non seguire|tralascia|disobbedisci",
            "istruzion|regole|direttiv|ordini|comandi|prompt|quanto sopra|tutto ciò|restrizion",
-           between="tutt|precedent|tue |vostre|iniziali|sistema|sopra|date|qualsiasi"),
+           between="tutt|precedent|tue |vostre|iniziali|sistema|sopra|date|qualsiasi",
+           whole="quanto sopra|tutto ciò|tutto quello"),
     Tongue("nl", "negeer|vergeet|omzeil|sla over", "instructie|opdracht|regels|aanwijzing|richtlijn|prompt|alles hierboven|beperking"),
     Tongue("pl", "zignoruj|ignoruj|zapomnij|pomiń|nie przestrzegaj", "instrukcj|polece|zasad|wytyczn|prompt|wszystko powyżej|reguł"),
     Tongue("ru", "игнорируй|проигнорируй|игнорировать|забудь|не следуй|отбрось|пренебрег", "инструкц|указани|правил|команд|промпт|приказ|ограничени|все предыдущ|всё предыдущ|всё, что|все, что"),
@@ -68,10 +76,10 @@ LEAKS = (
     Tongue("de", "zeig|gib|nenn|wiederhol|verrate|drucke|schreib|offenbar|was ist|was sind|wie laute",
            "system-prompt|systemprompt|system prompt|systemanweisung|deine anweisung|deine instruktion|ursprüngliche anweisung|deinen prompt|dein prompt|deine regeln"),
     Tongue("fr", "montre|affiche|répète|révèle|donne|imprime|dis-moi|quelles sont|quel est|écris",
-           "prompt système|prompt systeme|instructions système|tes instructions|vos instructions|prompt initial|invite système|ton prompt|tes consignes"),
+           "prompt système|prompt systeme|instructions système|tes instructions|vos instructions|consignes que|instructions que tu|instructions que vous|prompt initial|invite système|ton prompt|tes consignes"),
     Tongue("es", "muestra|revela|repite|dime|imprime|cuáles son|cuál es|escribe|enseña",
            "prompt del sistema|prompt de sistema|instrucciones del sistema|tus instrucciones|mensaje del sistema|prompt inicial|system prompt|tu prompt"),
-    Tongue("pt", "mostre|revele|repita|diga|imprima|quais são|qual é|escreva|exiba",
+    Tongue("pt", "mostre|mostra|revele|repita|diga|imprima|quais são|qual é|escreva|exiba",
            "prompt do sistema|prompt de sistema|instruções do sistema|suas instruções|tuas instruções|prompt inicial|system prompt|seu prompt"),
     Tongue("it", "mostra|rivela|ripeti|dimmi|stampa|quali sono|qual è|scrivi",
            "prompt di sistema|istruzioni di sistema|tue istruzioni|prompt iniziale|system prompt|tuo prompt"),
@@ -80,7 +88,7 @@ LEAKS = (
     Tongue("ja", "システムプロンプト|初期指示|あなたへの指示|システムメッセージ|内部指示", "教え|表示|出力|見せ|繰り返|公開|書い", True),
     Tongue("ko", "시스템 프롬프트|시스템 메시지|초기 지시|너의 지시", "알려|보여|출력|반복|공개|말해", True),
     Tongue("pl", "pokaż|wyświetl|powtórz|ujawnij|podaj", "prompt systemowy|instrukcje systemowe|swoje instrukcje|system prompt"),
-    Tongue("nl", "toon|laat|herhaal|geef|onthul|print", "systeemprompt|systeem-prompt|jouw instructies|je instructies|system prompt"),
+    Tongue("nl", "toon|laat|herhaal|geef|onthul|druk", "systeemprompt|systeem-prompt|jouw instructies|je instructies|system prompt"),
     Tongue("tr", "sistem istemi|sistem prompt|sistem komut|sistem mesaj", "göster|yaz|tekrarla|söyle|paylaş"),
 )  # fmt: skip
 
@@ -94,6 +102,8 @@ def foreign_phrases() -> Iterator[Pattern]:
             pattern = f"{start}(?:{row.first}){gap}{between}(?:{row.last})"
             if row.between:  # the object may come first: "instrucciones anteriores"
                 pattern += f"|{start}(?:{row.first}){gap}(?:{row.last})[^\\s]{{0,12}} (?:{row.between})"
+            if row.whole:
+                pattern += f"|{start}(?:{row.first}){gap}(?:{row.whole})"
             literals = [word.encode() for word in row.first.split("|")]
             yield Pattern(
                 "prompt_injection",

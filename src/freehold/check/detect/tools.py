@@ -19,7 +19,9 @@ _NUMBERS = re.compile(r"(?:0[xX][0-9a-fA-F]+|0[0-7]*|[1-9]\d*)(?:\.(?:0[xX][0-9a
 
 
 def outside(path: str, roots: Sequence[str]) -> str | None:
-    """Returns why `path` may lie outside all of `roots` (absolute POSIX paths). A relative path counts from the first."""
+    """Returns why `path` may lie outside all of `roots` (absolute POSIX paths). A relative path counts from the
+    first.
+    """
     plain = unquote(path)
     if "\0" in plain:
         return "the path holds a NUL"

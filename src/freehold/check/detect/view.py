@@ -1,7 +1,8 @@
 """A text as the detectors read it: bytes, their lower case, and the way back to code points.
 
-Detectors read UTF-8. Lower case keeps every character where it is, so that both have the same offsets. Where a text holds characters that
-show one thing and are another, a second view is made and read too, with these differences taken out:
+Detectors read UTF-8. Lower case keeps every character where it is, so that both have the same offsets. Where a text
+holds characters that show one thing and are another, a second view is made and read too, with these differences taken
+out:
 
     zero width, soft hyphen, bidi controls, variation selectors, tags      left out (tags: read as what they spell)
     fullwidth, mathematical and circled letters and digits, ligatures      what NFKC makes of them
@@ -20,11 +21,17 @@ from freehold.check.detect.expression import Expression
 _NOT_LEADING = bytes(range(0x80, 0xC0))
 _LEADING = bytes(set(range(256)) - set(_NOT_LEADING))
 
-INVISIBLE = "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\U000e0000-\U000e0fff"
+INVISIBLE = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\U000e0000-\U000e0fff"
+)
 _SHAPED = "\u2100-\u214f\u2460-\u24ff\u3000\ufb00-\ufb06\uff01-\uff5e\U0001d400-\U0001d7ff\U0001f100-\U0001f189"
 _ODD = re.compile(f"[{INVISIBLE}{_SHAPED}]+")
 
-_LOOK = "аaвbсcԁdеeһhіiјjкkӏlмmпnоoрpԛqгrѕsтtцuѵvԝwхxуyАAВBСCЕEНHІIЈJКKМMОOРPЅSТTХXУYαaγyεeιiκkνvοoρpτtυuχxΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
+_LOOK = (
+    "аaвbсcԁdеeһhіiјjкkӏlмmпnоoрpԛqгrѕsтtцuѵvԝwхxуyАAВBСCЕEНHІIЈJКK"
+    "МMОOРPЅSТTХXУYαaγyεeιiκkνvοoρpτtυuχxΑAΒBΕEΖZΗHΙIΚKΜMΝNΟOΡPΤTΥYΧX"
+)
 LOOKALIKES = dict(zip(_LOOK[::2], _LOOK[1::2], strict=True))
 _OTHER = "".join(LOOKALIKES)
 MIXED = re.compile(f"[A-Za-z][{_OTHER}]|[{_OTHER}][A-Za-z]")
@@ -46,7 +53,9 @@ _DISGUISE = Expression(
     rb"|\xef(?:\xbb\xbf|\xac[\x80-\x86]|\xbc[\x90-\x99\xa1-\xba]|\xbd[\x81-\x9a]|\xb8[\x80-\x8f]\xef\xb8)"
     rb"|\xe3\x85\xa4|\xef\xbe\xa0|\xf0(?:\x9d[\x90-\x9f]|\x9f[\x84-\x86])|\xf3\xa0"
 )
-"""Bytes that only a text with invisible, shaped or mixed characters has, in UTF-8: one fast look that saves slow ones."""
+"""Bytes that only a text with invisible, shaped or mixed characters has, in UTF-8: one fast look that saves slow
+ones.
+"""
 
 
 class View:

@@ -112,7 +112,7 @@ def _read(word: bytes, known: Callable[[bytes], bool]) -> bytes:
     """A word with digits or signs for letters, as the letters, where that is a word of the vocabulary."""
     for table in (_LEET, _LEET_L):
         read = word.translate(table)
-        if read != word and known(read):
+        if len(read) > 3 and read != word and known(read):
             return read
     return word
 

@@ -36,15 +36,15 @@ _AFTER = 40
 """Bytes after a number that may say what it is, its extension among them."""
 _LONGEST_GROUPS = 48
 _HOST_AFTER = 32
-_LINK = (
-    rb"!?\[[^\]\n]{0,300}(?:\](?:\[[^\]\n]{0,80}\]?|\(\s{0,3}<?[^\s)>]*\)?)?)?|"
-    rb"<(?:i(?:mg?)?)?|<img\b[^>]{0,1700}>?"
+_LINK = Expression(
+    rb"(?is)(?:!?\[[^\]\n]*(?:\](?:\[[^\]\n]*\]?|\(\s{0,3}<?[^\s)>]*\)?)?)?|<(?:i(?:m(?:g[^>]*>?)?)?)?)\z"
 )
-_ODD = rb"[a-z0-9\x80-\xff]{1,240}"
+_LINK_LONGEST = 1700
+_LINK_TEXT = 310
+_ODD = rb"[a-z0-9\x80-\xff]+"
 _ALWAYS = {
     "numbers": _NUMBERS,
     "emails": TOKEN + b"+",
-    "markdown-exfiltration": _LINK,
 }
 """Rows for rules that are code and no pattern: by name, what may still be a match at the end of a text."""
 
@@ -90,7 +90,7 @@ class Live:
         self.bounded = 0
         """Bytes always held for rules whose live prefixes nobody has said."""
         self.sweeps = False
-        self._numbers = False
+        self._ends: list[Callable[[bytes], int]] = []
         self.most = 0
         """Bytes held at most."""
         self._cap = 600
@@ -106,7 +106,9 @@ class Live:
             if not words:
                 self.sweeps = True
             if detector.name == "numbers":
-                self._numbers = True
+                self._ends.append(_number_alive)
+            elif detector.name == "markdown-exfiltration":
+                self._ends.append(_link_alive)
             if detector.name in _ALWAYS:
                 always.append(_ALWAYS[detector.name])
                 self._cap = max(self._cap, detector.longest)
@@ -128,7 +130,7 @@ class Live:
             elif pattern is not None:
                 always.append(init(pattern))
                 self._cap = max(self._cap, detector.longest)
-            else:
+            elif detector.name != "markdown-exfiltration":
                 self.bounded = max(self.bounded, detector.longest)
             for word in words:
                 literals.setdefault(word.lower(), []).append(alive)
@@ -176,8 +178,8 @@ class Live:
             found = self._always.search(data, 0, end)
             if found is not None:
                 start = min(start, max(found.start(), end - self._cap))
-        if self._numbers:
-            start = min(start, _number_alive(data))
+        for alive_at_end in self._ends:
+            start = min(start, alive_at_end(data))
         hit = False
         if self._automaton is not None:
             reaches = self._reaches
@@ -219,11 +221,21 @@ def _number_alive(data: bytes) -> int:
     return start
 
 
+def _link_alive(data: bytes) -> int:
+    end = len(data)
+    found = _LINK.search(data, max(0, end - _LINK_LONGEST), end)
+    if found is not None and end - found.start() > _LINK_TEXT and b"](" not in (text := found.group() or b""):
+        if b"][" not in text and text[:1] != b"<":
+            found = _LINK.search(data, end - _LINK_TEXT, end)
+    return end if found is None else found.start()
+
+
 def _host_alive(data: bytes, place: int) -> int:
     if len(data) - place > _HOST_AFTER:
         return len(data)
-    found = _TOKEN_END.search(data, 0, place)
-    return place if found is None else found.start()
+    before = data[max(0, place - 260) : place]
+    found = _TOKEN_END.search(before, 0, len(before))
+    return place if found is None else place - len(before) + found.start()
 
 
 def _key_alive(data: bytes, place: int) -> int:

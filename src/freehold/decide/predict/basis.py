@@ -13,13 +13,16 @@ can say more than its share, and `floor` keeps a prompt of two words from being 
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 from math import sqrt
-from operator import getitem, sub
+from operator import getitem
 from struct import Struct as Packer
 
 from msgspec import Struct
 
 from freehold.decide.predict.look import LADDERS, Look
+
+Term = bytes | tuple[bytes, bytes] | int
 
 LANE = 32
 _HALF = 1 << LANE - 1
@@ -36,12 +39,7 @@ _EDGES = tuple(LADDERS.values())
 
 
 class Basis(Struct, frozen=True):
-    """`vectors` holds a packed vector for every known term, by a number that is quick to make and to find.
-
-    A word's number is its hash, that of a pair the hash of its first word less that of its second, that of a mark its
-    byte. Python's hash has 61 bits and a secret of the process, so two terms meet about once in 10 ** 11 prompts and
-    nobody can choose them to; and one table of numbers touches far less memory than one of words, which is most of
-    the time a reading takes.
+    """`vectors` holds a packed vector for every known term: a word, two that follow each other, or a mark's byte.
 
     Lane 0 of such a vector is the weight of the term, in units of `unit`; the others are the lanes of a reading, in
     units of `scales`. `rungs` gives each rung of each measure a packed vector of the lanes in units of `rung_scales`;
@@ -49,7 +47,7 @@ class Basis(Struct, frozen=True):
     """
 
     lanes: int
-    vectors: dict[int, int]
+    vectors: dict[Term, int]
     rungs: tuple[tuple[int, ...], ...]
     kept: tuple[tuple[int, tuple[float, ...]], ...]
     unit: float
@@ -65,8 +63,7 @@ class Basis(Struct, frozen=True):
 
     def project(self, seen: Look) -> tuple[tuple[float, ...], int]:
         """The numbers of a reading, and how many known terms they come from."""
-        keys = list(map(hash, seen.words))
-        terms = {*keys, *map(sub, keys, keys[1:]), *seen.marks}
+        terms: set[Term] = {*seen.words, *pairwise(seen.words), *seen.marks}
         known = list(filter(None, map(self.vectors.get, terms)))
         weight, *words = unpack(sum(known), self.lanes + 1)
         rungs = list(map(bisect_right, _EDGES, seen.measures))

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from freehold.decide.predict.basis import KEPT, LANE, MOST_LANES, Basis, pack
+from freehold.decide.predict.basis import KEPT, LANE, MOST_LANES, Basis, Term, pack
 from freehold.decide.predict.look import LADDERS
 
 N = TypeVar("N", int, float)
@@ -71,15 +71,10 @@ def build(tables: Tables) -> Basis:
     if len(tables.levels) != count or len(tables.lanes) != count * k:
         raise ValueError(f"{len(tables.levels)} weights and {len(tables.lanes)} numbers for {count} terms of {k} lanes")
     packed = _packed(tables.levels, tables.lanes, count, k)
-    keys = [0, *map(hash, words)]
-    try:
-        keys += [keys[pair >> 16] - keys[pair & 65_535] for pair in pairs]
-    except IndexError:
-        raise ValueError("a pair of words that are not there") from None
-    keys += tables.marks
-    vectors = dict(zip(keys[1:], packed, strict=True))
-    if len(vectors) != count or 0 in vectors:
-        raise ValueError("a pair or mark that cannot be")
+    if any((pair >> 16) * (pair & 65_535) == 0 or max(pair >> 16, pair & 65_535) > len(words) for pair in pairs):
+        raise ValueError("a pair of words that are not there")
+    terms: list[Term] = [*words, *((words[(pair >> 16) - 1], words[(pair & 65_535) - 1]) for pair in pairs)]
+    vectors = dict(zip([*terms, *tables.marks], packed, strict=True))
     rungs, heights = _rungs(tables.rungs, tables.values, k)
     return Basis(
         lanes=k,

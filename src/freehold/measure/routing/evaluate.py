@@ -79,8 +79,11 @@ class NewcomerReport(Struct):
 
 
 class FlipReport(Struct):
+    """`details`: which trigger string was the worst, one per seed."""
+
     kind: str
     figures: dict[str, Spread]
+    details: list[str] = field(default_factory=list)
 
 
 class SplitReport(Struct):
@@ -266,7 +269,8 @@ def _gathered(kind: Kind, found: Sequence[_Measured]) -> SplitReport:
         report.newcomers.append(NewcomerReport(labels, spreads(lines)))
     flips = _grouped((one for each in found for one in each.flips), lambda one: one.kind.partition(":")[0])
     for what, changed in flips.items():
-        report.flips.append(FlipReport(what, spreads(changed)))
+        details = [one.kind.partition(": ")[2] for one in changed if ": " in one.kind]
+        report.flips.append(FlipReport(what, spreads(changed), details))
     return report
 
 

@@ -12,9 +12,9 @@ knows which models are best there. Beside it stands the zero router that one cou
 on the hull in training (`plain_zero_aiq`, `beaten_plain`).
 
 Files rarely hold every model on every prompt, and a model that was not asked is not a model that failed. So there are
-several pools: `complete`, the models asked (nearly) everywhere; one per task where more models were asked on it; and
-`any`, all models, each to be chosen where it was asked. There the zero router mixes a hull of its own for each group of
-rows where the same models were asked: it is told the task, which the router is not.
+several pools: `complete`, the models asked (nearly) everywhere; one per task where other models were asked on it and
+there are few tasks; and `any`, all models, each to be chosen where it was asked. There the zero router mixes a hull of
+its own for each group of rows where the same models were asked: it is told the task, which the router is not.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ from freehold.measure.routing.tables import Table
 
 NEARLY = 0.95
 LEAST_ROWS = 60
-MOST_TASKS = 8
+MOST_TASKS = 3
 WEIGHTS = 96
 LEADS = 11
 RESAMPLES = 400
@@ -119,7 +119,7 @@ def pools(test: Table, trained: Sequence[str]) -> list[Pool]:
                 found.append(pool)
     some = [i for i in range(len(names)) if asked[:, i].any()]
     if (complete is None or len(some) > len(complete.models)) and len(some) > 1:
-        rows = np.flatnonzero(asked[:, some].sum(axis=1) > 1)
+        rows = np.flatnonzero(asked[:, some].sum(axis=1) > 1) if complete is None else np.array(complete.rows)
         if len(rows) >= LEAST_ROWS:
             found.append(Pool("any", [names[i] for i in some], rows.tolist(), everywhere=False))
     return found

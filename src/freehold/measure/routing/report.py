@@ -63,10 +63,12 @@ def _of_split(where: str, split: SplitReport) -> Iterator[Section]:
     if split.flips:
         rows = [[one.kind, *_cells(one.figures, ("flipped", "raised"), _percent)] for one in split.flips]
         pair = split.pairs[0]
+        worst = ", ".join(dict.fromkeys(detail for one in split.flips for detail in one.details))
         yield Section(
             f"{where}: decisions that flip, {pair.weak} / {pair.strong}",
             ["change", "flipped", "weak to strong"],
             rows,
+            f"Worst, seed by seed: {worst}." if worst else "",
         )
 
 

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from freehold.record.entries import Intent, Settlement
-from freehold.record.receipts.sent import Outward, Sent
+from freehold.record.receipts.sent import Outward, Sent, Sink
 
 
 class Began(Struct, tag_field="kind", tag="log", omit_defaults=True):
@@ -106,48 +106,22 @@ def decode(line: bytes) -> Leaf:
 def call_leaf(worker: str, intent: Intent, end: Settlement, sent: Sent | None, back: int = 0) -> Call:
     """Returns the receipt of a call that has ended. `sent` is None where its intent was damaged, or of a version before
     receipts. `back` is the size of the answer."""
-    leaf = Call(
-        0,
-        intent.at,
-        intent.call,
-        worker,
-        key=intent.key,
-        label=intent.label,
-        owned=intent.owned,
-        deployment=intent.deployment,
-        provider=intent.provider,
-        model=intent.model,
-        policy=intent.config,
-        back=back,
-        outcome=end.outcome,
-        status=end.status,
-    )
-    if intent.call != f"{intent.request}-{intent.attempt}":
-        leaf.request = intent.request
-    if sent is not None:
-        _fill(leaf, sent)
-    return leaf
+    i, s = intent, sent or _NOTHING
+    request = "" if i.call == f"{i.request}-{i.attempt}" else i.request
+    return Call(
+        0, i.at, i.call, worker, s.seq, request, i.key, i.label, "", i.owned, i.deployment, i.provider, i.model,
+        s.sink.host, s.sink.region, s.sink.clearance, i.config, s.size, back, s.digest.hex(), s.declassifier,
+        end.outcome, end.status,
+    )  # fmt: skip
 
 
 def outward_leaf(worker: str, entry: Outward) -> Call:
     """Returns the receipt of a call that asked no model."""
-    leaf = Call(
-        0,
-        entry.at,
-        entry.call,
-        worker,
-        request=entry.request,
-        key=entry.key,
-        label=entry.label,
-        via=entry.kind,
-        policy=entry.config,
-        outcome="sent",
-    )
-    _fill(leaf, entry.sent)
-    return leaf
+    e, s = entry, entry.sent
+    return Call(
+        0, e.at, e.call, worker, s.seq, e.request, e.key, e.label, e.kind, False, "", "", "",
+        s.sink.host, s.sink.region, s.sink.clearance, e.config, s.size, 0, s.digest.hex(), s.declassifier, "sent",
+    )  # fmt: skip
 
 
-def _fill(leaf: Call, sent: Sent) -> None:
-    leaf.seq = sent.seq
-    leaf.host, leaf.region, leaf.clearance = sent.sink.host, sent.sink.region, sent.sink.clearance
-    leaf.out, leaf.body, leaf.declassifier = sent.size, sent.digest.hex(), sent.declassifier
+_NOTHING: Final = Sent(0, Sink(""))

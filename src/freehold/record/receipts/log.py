@@ -96,14 +96,17 @@ class Log:
         if not leaves:
             return
         tree, lines = self._tree.copy(), []
+        add, number = tree.add, tree.size
         for leaf in leaves:
-            leaf.n = tree.size
+            leaf.n = number
             line = encode(leaf)
-            tree.add(leaf_hash(line))
-            lines.append(line + b"\n")
+            add(leaf_hash(line))
+            lines.append(line)
+            number += 1
         if self._length >= self._part_bytes:
             self._next_part()
-        data = b"".join(lines)
+        lines.append(b"")
+        data = b"\n".join(lines)
         try:
             self._files.write(self._fd, data, self._length)
             self._files.sync(self._fd)

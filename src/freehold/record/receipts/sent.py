@@ -60,18 +60,22 @@ class Outward(Struct, array_like=True, tag="e", gc=False):
 class BodyHash:
     """Digests of bodies under one key."""
 
-    __slots__ = ("_key",)
+    __slots__ = ("_keyed",)
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
             raise ValueError(f"the key of body digests has {KEY_BYTES} bytes, not {len(key)}")
-        self._key = key
+        self._keyed = blake2b(key=key, digest_size=DIGEST_BYTES)
 
     def digest(self, call: str, *bodies: bytes) -> bytes:
         """Returns 16 bytes: BLAKE2b under the key, of the call's id, a zero byte, and each body with its length before
         it, 8 bytes little-endian."""
-        hashed = blake2b(call.encode() + b"\0", key=self._key, digest_size=DIGEST_BYTES)
+        hashed = self._keyed.copy()
+        start = call.encode() + b"\0"
         for body in bodies:
-            hashed.update(len(body).to_bytes(8, "little"))
+            hashed.update(start + len(body).to_bytes(8, "little"))
             hashed.update(body)
+            start = b""
+        if start:
+            hashed.update(start)
         return hashed.digest()

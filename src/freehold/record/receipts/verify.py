@@ -57,6 +57,8 @@ class Verdict(Struct):
     """Whether that is a key that was given, or came with an anchor, rather than one found beside the log."""
     anchors: int = 0
     """Anchors that the log agrees with."""
+    unnumbered: int = 0
+    """Receipts without the worker's count: one that is missing beside them would leave no hole."""
     running: int = 0
     """Calls that had not ended: their numbers are missing, and their workers live."""
     findings: list[Finding] = field(default_factory=list)
@@ -166,6 +168,7 @@ class _Walk:
         self._last_at = max(self._last_at, leaf.at)
         if isinstance(leaf, Call):
             verdict.calls += 1
+            verdict.unnumbered += not leaf.seq
             self._gaps.call(leaf)
         elif isinstance(leaf, Began):
             self._begins(leaf)
