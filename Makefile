@@ -31,6 +31,7 @@ check: dev ## lint and types only
 docs: dev ## write the generated pages again
 	$(BIN)/python -m freehold.config.reference > docs/configuration.md
 	$(BIN)/python -m freehold.cli.reference > docs/cli.md
+	$(BIN)/python -m freehold.labels.policies_page > docs/providers-policies.md
 	$(BIN)/freehold conformance --markdown > docs/conformance.md
 	$(BIN)/python tests/support/owned_page.py
 

@@ -16,10 +16,14 @@ file. How good it is, and what it cannot see: moderation.md.
 """
 
 import argparse
+import csv
+import gzip
+import json
 import random
 import re
 import sys
 import time
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,15 +38,38 @@ from freehold.dialects.moderations import CATEGORIES
 HERE = Path(__file__).with_name("moderation")
 OUT = Path(__file__).resolve().parents[1] / "src" / "freehold" / "check" / "moderate" / "default.bin"
 LARGEST = 1_000_000
-FILLS = 36
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+PUBLIC = ("routellm_mmlu", "mmlu_pro", "zeroeval")
+PLAIN_WEIGHT = 0.04
+"""What a stretch of a public text weighs, where a template weighs 1."""
+FILLS = 28
 FOLDS = 4
 LEAST_TEMPLATES = 2
 """A feature that fewer templates have is left out."""
 PENALTY = 2e-4
 QUANTUM = 1 / 256
 _SLOT = re.compile(r"\{([A-Za-z0-9]+)\}")
+_GLUED = re.compile(r"\{[A-Z]+\}(?:[^\s{(]*\{[A-Z]+\})+")
+_UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff]")
 _CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
-OPENERS = ("", "", "", "", "", "", "please ", "hey, ", "so ", "ok, ", "lol ", "honestly ", "hello. ", "hi! ", "quick question: ", "urgent: ")
+OPENERS = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "",
+    "please ",
+    "hey, ",
+    "so ",
+    "ok, ",
+    "lol ",
+    "honestly ",
+    "hello. ",
+    "hi! ",
+    "quick question: ",
+    "urgent: ",
+)
 CLOSERS = ("", "", "", "", "", ".", "!", "?", " please", " thanks", " asap", ". thanks!", " lol")
 
 
@@ -63,14 +90,26 @@ def templates(path: Path) -> list[Template]:
 
 def slots(path: Path) -> dict[str, list[str]]:
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
-    return {name: [word.strip() for word in words.split(",")] for name, _, words in (line.partition(":") for line in lines)}
+    return {
+        name: [word.strip() for word in words.split(",")] for name, _, words in (line.partition(":") for line in lines)
+    }
 
 
 def fill(text: str, words: dict[str, list[str]], rng: random.Random) -> str:
     while (found := _CHOICE.search(text)) is not None:
         text = text[: found.start()] + rng.choice(found[1].split("|")) + text[found.end() :]
+    text = _GLUED.sub(lambda match: " ".join(_glued(match.group(), words, rng)), text)
     text = _SLOT.sub(lambda match: rng.choice(words[match[1]]).removesuffix("*"), text)
     return rng.choice(OPENERS) + " ".join(text.split()) + rng.choice(CLOSERS)
+
+
+def _glued(run: str, words: dict[str, list[str]], rng: random.Random) -> list[str]:
+    """Slots without a space between: words of a script that is written so, or else words with spaces."""
+    unspaced = [[word for word in words[name] if _UNSPACED.search(word)] for name in _SLOT.findall(run)]
+    if all(unspaced):
+        left = iter(unspaced)
+        return [_SLOT.sub(lambda _: rng.choice(next(left)), run)]
+    return [rng.choice(words[name]).removesuffix("*") for name in _SLOT.findall(run)]
 
 
 def beside(
@@ -92,6 +131,25 @@ def seen(text: str, lexicon: Lexicon) -> set[str]:
     return found
 
 
+def plain_texts(folder: Path) -> list[str]:
+    """Every other one of the public texts, which nobody would flag, by a hash; the rest is for the figures."""
+    return [text for text in public_texts(folder) if half(text) == 0]
+
+
+def half(text: str) -> int:
+    return zlib.crc32(text.encode()) & 1
+
+
+def public_texts(folder: Path) -> list[str]:
+    found = [row["text"] for row in csv.DictReader((folder / "banking77_train.csv").open(encoding="utf-8"))]
+    clinc = json.loads((folder / "clinc150_full.json").read_text(encoding="utf-8"))
+    found += [text for part in clinc.values() for text, _ in part]
+    for name in PUBLIC:
+        with gzip.open(folder / "routing" / f"{name}.csv.gz", "rt", encoding="utf-8", newline="") as file:
+            found += [row.get("prompt") or row["question"] for row in csv.DictReader(file)]
+    return sorted(set(found))
+
+
 class Rows(NamedTuple):
     names: list[str]
     starts: np.ndarray
@@ -101,7 +159,9 @@ class Rows(NamedTuple):
     weight: np.ndarray
 
 
-def rows(all_templates: list[Template], words: dict[str, list[str]], lexicon: Lexicon, seed: int) -> Rows:
+def rows(
+    all_templates: list[Template], words: dict[str, list[str]], lexicon: Lexicon, public: list[str], seed: int
+) -> Rows:
     rng = random.Random(seed)
     sets, labels, template = [], [], []
     harmless = [one.text for one in all_templates if not one.labels]
@@ -116,6 +176,12 @@ def rows(all_templates: list[Template], words: dict[str, list[str]], lexicon: Le
                 sets.append(found)
                 labels.append(target)
                 template.append(place)
+    for place, text in enumerate(public, len(all_templates)):
+        folded = fold(text, lexicon.knows)
+        for found in map(features, stretches(lexicon.items(folded), folded)):
+            sets.append(found)
+            labels.append([False] * len(CATEGORIES))
+            template.append(place)
     having: dict[str, set[int]] = {}
     for found, place in zip(sets, template, strict=True):
         for name in found:
@@ -126,18 +192,19 @@ def rows(all_templates: list[Template], words: dict[str, list[str]], lexicon: Le
     for found in sets:
         columns += sorted(column[name] for name in found if name in column)
         starts.append(len(columns))
-    counts = np.bincount(template, minlength=len(all_templates))
+    counts = np.bincount(template)
+    weight = np.where(np.array(template) < len(all_templates), 1.0 / counts[template], PLAIN_WEIGHT)
     return Rows(
         names,
         np.array(starts),
         np.array(columns, dtype=np.int32),
         np.array(labels, dtype=np.float32),
         np.array(template),
-        (1.0 / counts[template]).astype(np.float32),
+        weight.astype(np.float32),
     )
 
 
-def fit(data: Rows, chosen: np.ndarray, steps: int = 220) -> tuple[np.ndarray, np.ndarray]:
+def fit(data: Rows, chosen: np.ndarray, steps: int = 130) -> tuple[np.ndarray, np.ndarray]:
     """Weights and biases by Adam over all rows at once, with an L2 penalty. A row weighs what its template gives it."""
     width, kinds = len(data.names), data.labels.shape[1]
     lengths = np.diff(data.starts)
@@ -156,7 +223,7 @@ def fit(data: Rows, chosen: np.ndarray, steps: int = 220) -> tuple[np.ndarray, n
         logits = sums(w, columns, row_starts) + b
         error = (1 / (1 + np.exp(-logits)) - data.labels) * weight
         gradients = sums(error, rows_by_column, column_starts) + PENALTY * 0.05 * w, error.sum(0)
-        rate = 0.15 if step < steps * 0.7 else 0.03
+        rate = 0.2 if step < steps * 0.6 else 0.04
         for place, (value, gradient) in enumerate(zip((w, b), gradients, strict=True)):
             first, second = moments[2 * place], moments[2 * place + 1]
             first += 0.1 * (gradient - first)
@@ -166,9 +233,11 @@ def fit(data: Rows, chosen: np.ndarray, steps: int = 220) -> tuple[np.ndarray, n
 
 
 def sums(values: np.ndarray, places: np.ndarray, starts: np.ndarray) -> np.ndarray:
-    """The sum of `values[places]` in each of the stretches."""
-    totals = np.vstack([np.zeros((1, values.shape[1]), np.float64), np.cumsum(values[places], axis=0, dtype=np.float64)])
-    return (totals[starts[1:]] - totals[starts[:-1]]).astype(np.float32)
+    """The sum of `values[places]` in each of the stretches; 0 in one that is empty."""
+    padded = np.vstack([values[places], np.zeros((1, values.shape[1]), values.dtype)])
+    totals = np.add.reduceat(padded, starts[:-1], axis=0)
+    totals[starts[1:] == starts[:-1]] = 0
+    return totals
 
 
 def platt(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
@@ -191,13 +260,16 @@ def threshold(p: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> float:
     """The best F1, kept between 0.3 and 0.7 so that few templates do not decide alone."""
     best = max(
         (0.3 + 0.02 * step for step in range(21)),
-        key=lambda t: (2 * ((p >= t) * labels * weight).sum()) / (((p >= t) * weight).sum() + (labels * weight).sum() + 1e-9),
+        key=lambda t: (
+            (2 * ((p >= t) * labels * weight).sum()) / (((p >= t) * weight).sum() + (labels * weight).sum() + 1e-9)
+        ),
     )
     return round(float(best), 2)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--out", type=Path, default=OUT)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figures", action="store_true", help="write no file")
@@ -206,18 +278,27 @@ def main() -> None:
     lexicon = default()
     harmful, benign = templates(HERE / "harmful.txt"), templates(HERE / "benign.txt")
     words = {**lexicon.words, **slots(HERE / "slots.txt")}
-    data = rows(harmful + benign, words, lexicon, options.seed)
-    print(f"{len(harmful)} + {len(benign)} templates, {len(data.labels)} rows, {len(data.names)} features, {time.perf_counter() - begun:.0f} s")
+    public = plain_texts(options.data)
+    data = rows(harmful + benign, words, lexicon, public, options.seed)
+    print(f"{len(harmful)} + {len(benign)} templates, {len(data.labels)} rows, {len(data.names)} features")
 
-    fold_of = np.array([random.Random(f"{options.seed} {one.text}").randrange(FOLDS) for one in harmful + benign])[data.template]
+    fold_of = np.array(
+        [
+            random.Random(f"{options.seed} {one.text}").randrange(FOLDS)
+            for one in [*harmful, *benign, *(Template(text, frozenset()) for text in public)]
+        ]
+    )[data.template]
     held_out = np.zeros_like(data.labels)
     for number in range(FOLDS):
         w, b = fit(data, fold_of != number)
         held_out[fold_of == number] = (sums(w, data.columns, data.starts) + b)[fold_of == number]
+    real = data.template >= len(harmful + benign)
     scales = [platt(held_out[:, k], data.labels[:, k], data.weight) for k in range(len(CATEGORIES))]
     p = 1 / (1 + np.exp(-np.stack([a * held_out[:, k] + b for k, (a, b) in enumerate(scales)], 1)))
     limits = [threshold(p[:, k], data.labels[:, k], data.weight) for k in range(len(CATEGORIES))]
-    report(p, limits, data, harmful + benign)
+    alarms = len(np.unique(data.template[real & (p >= limits).any(1)]))
+    print(f"{alarms} of {len(public)} public texts flagged when held out, {alarms / len(public):.2%}")
+    report(p[~real], limits, keep(data, ~real), harmful + benign)
     if options.figures:
         return
     w, b = fit(data, np.ones(len(data.labels), bool))
@@ -234,6 +315,11 @@ def main() -> None:
         sys.exit(f"more than {LARGEST:,} bytes do not ship")
 
 
+def keep(data: Rows, rows_: np.ndarray) -> Rows:
+    """Labels, templates and weights of some rows, for the figures."""
+    return data._replace(labels=data.labels[rows_], template=data.template[rows_], weight=data.weight[rows_])
+
+
 def report(p: np.ndarray, limits: list[float], data: Rows, all_templates: list[Template]) -> None:
     """Figures on templates that were not fitted on; each template weighs the same."""
     on = p >= np.array(limits)
@@ -248,10 +334,12 @@ def report(p: np.ndarray, limits: list[float], data: Rows, all_templates: list[T
     right = (harm * flagged * data.weight).sum()
     said, there = (flagged * data.weight).sum(), (harm * data.weight).sum()
     wrong = (flagged * ~harm * data.weight).sum() / (~harm * data.weight).sum()
-    print(f"{'flagged':24}  {right / said:9.3f}  {right / there:6.3f}  {2 * right / (said + there):5.3f}   false alarms {wrong:.3f}")
-    rate = np.bincount(data.template, (flagged != harm) * data.weight, len(all_templates))
+    f1 = 2 * right / (said + there)
+    print(f"{'flagged':24}  {right / said:9.3f}  {right / there:6.3f}  {f1:5.3f}  false alarms {wrong:.3f}")
+    rate = np.bincount(data.template, (flagged != harm) * data.weight)[: len(all_templates)]
     for place in np.argsort(-rate)[:60]:
-        print(f"  {rate[place]:.2f}  {' '.join(sorted(all_templates[place].labels)) or 'benign':40}  {all_templates[place].text}", file=sys.stderr)
+        one = all_templates[place]
+        print(f"  {rate[place]:.2f}  {' '.join(sorted(one.labels)) or 'benign':40}  {one.text}", file=sys.stderr)
 
 
 if __name__ == "__main__":

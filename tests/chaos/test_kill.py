@@ -2,7 +2,8 @@
 
 Workers and the steward are killed at random moments while requests of every kind run. Afterwards each call that the
 provider served must stand in the ledger exactly once, with the provider's own token counts where the outcome is known;
-a call that the ledger knows and the provider does not is one whose sender was killed before its bytes went out.
+a call that the ledger knows and the provider does not is one whose sender was killed before its bytes went out. The
+same holds for the receipts, whose log must be whole.
 
 Twelve kills in a normal run; `make chaos` does 200.
 """
@@ -126,6 +127,7 @@ def test_nothing_is_lost_or_counted_twice(tmp_path: Path, pytestconfig: pytest.C
             home = running.home
         served = provider_rows(bill)
     check(ledger(home), served)
+    check_receipts(home, served)
     assert load.answered > 0
     assert done["worker"] > 0
     assert done["steward"] > 0 or kills < 5
@@ -180,3 +182,20 @@ def check(calls: list[dict[str, Any]], served: list[dict[str, Any]]) -> None:
             assert known["uncached"] == row["input_tokens"], (known, row)
     never_sent = [row for row in calls if row["call"] not in set(ids)]
     assert all(row["outcome"] != "ok" for row in never_sent), never_sent[:3]
+
+
+def check_receipts(home: Path, served: list[dict[str, Any]]) -> None:
+    """One receipt for each call in the ledger, and each call that was served; with its bytes."""
+    command = [sys.executable, "-m", "freehold", "audit", "verify", "--json"]
+    environment = clean_environment(FREEHOLD_HOME=str(home))
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=60, check=False)
+    told = json.loads(done.stdout)
+    assert told["findings"] == []
+    assert (told["whole"], told["unnumbered"], told["running"]) == (True, 0, 0)
+    logs = sorted(home.glob("receipts/log-*"))
+    leaves = [json.loads(line) for path in logs for line in path.read_text().splitlines()]
+    calls = {leaf["call"]: leaf for leaf in leaves if leaf["kind"] == "call"}
+    assert len(calls) == told["receipts"], "a call has two receipts"
+    assert set(calls) == {row["call"] for row in ledger(home)}
+    for row in served:
+        assert calls[row["client_request_id"]]["out"] == row["bytes_in"]

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,6 +63,30 @@ def test_a_configured_provider_without_a_key(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("GROQ_API_KEY", "gsk_0123456789abcdef")
     assert faults(check_gateway.providers, "providers: {groq: {}}\n") == []
     assert "0123456789abcdef" not in findings(check_gateway.providers)[0].found
+
+
+TWO = "providers: {groq: {api_key: x}, openai: {api_key: x}}\n"
+
+
+def test_terms_that_age(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("freehold.labels.rules.today", lambda: date(2027, 5, 1))
+    late = faults(check_gateway.provider_terms, TWO)
+    assert [(found.check, found.verdict) for found in late] == [("provider terms", "warn")] * 2
+    assert late[1].found == "the terms of OpenAI API expire in 19 days, 2027-05-20"
+    monkeypatch.setattr("freehold.labels.rules.today", lambda: date(2028, 1, 1))
+    gone = faults(check_gateway.provider_terms, TWO)
+    assert gone[1].found == "the terms of OpenAI API expired on 2027-05-20: it is cleared for internal at most"
+    assert "docs/providers-policies.md" in str(gone[1].fix)
+    monkeypatch.setattr("freehold.labels.rules.today", lambda: date(2026, 12, 1))
+    assert findings(check_gateway.provider_terms, TWO)[0].found == "2 rows hold, the first until 2027-05-20"
+
+
+def test_terms_that_do_not_exist() -> None:
+    (found,) = faults(check_gateway.provider_terms, "providers: {openai: {api_key: x, policy: openai-zrd}}\n")
+    assert found.found == "openai has no terms 'openai-zrd': it is cleared for internal at most"
+    assert found.fix == "providers.openai.policy: one of openai, openai-zdr, contract"
+    lab = "providers: {lab: {base_url: 'http://127.0.0.1:1/v1', api_key: x, policy: contract}}\n"
+    assert faults(check_gateway.provider_terms, lab) == []
 
 
 CLOUDS = "AWS_", "AZURE_", "GOOGLE_", "OPENAI_API_VERSION", "CLOUDSDK_", "CLOUD_ML_"

@@ -1,20 +1,25 @@
 """What a configuration makes of labels: what a request's is, and what each deployment may see."""
 
+from collections.abc import Callable
+from datetime import date
+
 import msgspec
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from freehold.config.label_names import LEVELS
 from freehold.config.schema import Config, Provider
 from freehold.config.schema_routing import Labels, Level
 from freehold.errors import BadRequest
-from freehold.labels import INTERNAL, Clearance, Label, Rules, may_flow
+from freehold.labels import EVERYTHING, INTERNAL, RENTED, Clearance, Label, Rules, may_flow, policies
+from freehold.labels.rules import terms, today, written
 
 
-def rules(text: str = "{}") -> Rules:
-    return Rules(msgspec.convert(yaml.safe_load(text), Config))
+def rules(text: str = "{}", today: Callable[[], date] = today) -> Rules:
+    return Rules(msgspec.convert(yaml.safe_load(text), Config), today)
 
 
 PLAIN = rules()
@@ -120,7 +125,7 @@ providers:
 
 def test_a_levels_rules_hold_for_it_and_all_above() -> None:
     ours = rules("""
-providers: {a: {cleared: restricted}, b: {cleared: restricted}}
+providers: {a: {cleared: restricted, policy: contract}, b: {cleared: restricted, policy: contract}}
 labels: {internal: {providers: [a]}, restricted: {only: owned}}
 """)
     assert may_flow(Label(2), ours.clearance("a", False)) is None
@@ -132,6 +137,74 @@ labels: {internal: {providers: [a]}, restricted: {only: owned}}
         "the request is internal, and b is not among the providers for internal requests"
     )
     assert may_flow(Label(3), ours.clearance("own", True)) is None
+
+
+def test_terms_cap_what_a_provider_is_cleared_for_and_say_why() -> None:
+    text = """
+providers:
+  openai: {cleared: restricted+phi}
+  bedrock: {cleared: confidential}
+  deepseek: {cleared: public}
+  lab: {cleared: restricted, base_url: https://lab.example/v1}
+  azure: {cleared: confidential, base_url: https://ours.openai.azure.com}
+"""
+    ours = rules(text, lambda: date(2026, 12, 1))
+    assert may_flow(ours.parse("restricted+phi"), ours.clearance("openai", False)) is None
+    confidential = ours.parse("confidential")
+    for name, why in {
+        "bedrock": "the terms of Amazon Bedrock are not verified: it is cleared for internal at most",
+        "deepseek": "deepseek is cleared for public at most",
+        "lab": "nothing is known of the terms of lab: it is cleared for internal at most, for want of policy:",
+        "azure": "nothing is known of the terms of azure: it is cleared for internal at most, for want of policy:",
+    }.items():
+        assert may_flow(confidential, ours.clearance(name, False)) == f"the request is confidential, and {why}"
+
+
+def test_terms_expire_while_the_rules_are_in_force() -> None:
+    day = [date(2027, 5, 19)]
+    ours = Rules(Config(providers={"openai": Provider(cleared="confidential")}), lambda: day[0])
+    assert may_flow(Label(2), ours.clearance("openai", False)) is None
+    day[0] = date(2027, 5, 20)
+    assert may_flow(Label(2), ours.clearance("openai", False)) == (
+        "the request is confidential, and the terms of OpenAI API were checked on 2026-11-21, too long ago: "
+        "it is cleared for internal at most"
+    )
+
+
+@pytest.mark.parametrize("provider", [*sorted(policies.rows()), "nobody"])
+def test_the_label_of_unknown_requests_goes_to_every_provider_whatever_its_terms(provider: str) -> None:
+    late = Rules(Config(), lambda: date(2040, 1, 1))
+    assert may_flow(INTERNAL, late.clearance(provider, False)) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "provider", "row"),
+    [
+        ("openai", None, "openai"),
+        ("openai", Provider(policy="openai-zdr"), "openai-zdr"),
+        ("openai", Provider(policy="groq"), None),
+        ("openai", Provider(policy="typo"), None),
+        ("openai", Provider(base_url="https://proxy.example/v1"), None),
+        ("openai", Provider(base_url="https://proxy.example/v1", policy="openai"), "openai"),
+        ("lab", Provider(base_url="https://lab.example/v1"), None),
+        ("lab", Provider(base_url="https://ours.openai.azure.com", policy="azure"), "azure"),
+        ("lab", Provider(base_url="https://lab.example/v1", policy="contract"), "contract"),
+        ("lab", Provider(base_url="https://lab.example/v1", policy="typo"), "typo"),
+    ],
+)
+def test_whose_terms_hold(name: str, provider: Provider | None, row: str | None) -> None:
+    assert terms(name, provider) == row
+    cleared = replace(provider or Provider(), cleared="confidential")
+    ours = Rules(Config(providers={name: cleared}), lambda: date(2026, 12, 1))
+    assert (ours.clearance(name, False).level == 2) == (row not in (None, "typo"))
+
+
+def test_clearances_as_receipts_have_them() -> None:
+    assert written(Clearance()) == "nothing"
+    assert written(EVERYTHING) == "everything"
+    assert written(Clearance(1, None)) == "internal, all compartments"
+    assert written(Clearance(2, frozenset({"phi"}))) == "confidential+phi"
+    assert written(RENTED) == "internal"
 
 
 some_level = st.none() | st.builds(

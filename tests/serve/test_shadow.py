@@ -19,7 +19,9 @@ from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
 from freehold.dialects.traits import Traits
 from freehold.errors import Forbidden, UpstreamBroken
+from freehold.labels import INTERNAL, Clearance
 from freehold.record.entries import Intent, Settlement
+from freehold.record.receipts.sent import Sent, Sink
 from freehold.serve.gateway import Gateway
 from freehold.serve.shadow import MOST, Rule, Shadows
 
@@ -35,6 +37,7 @@ class Upstream:
         self.go = asyncio.Event()
         self.go.set()
         self.asked = 0
+        self.host = ""
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -71,9 +74,11 @@ async def host(loaded: bool = True, busy: int = 0, health: str | None = None) ->
     upstream = Upstream()
     server = await asyncio.start_server(upstream.talk, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
+    upstream.host = f"127.0.0.1:{port}"
     pool = Pool(Origin.parse(f"http://127.0.0.1:{port}/v1"), connect_timeout=2.0, limit=10)
     target = Target(SINK, Address(pool, {"chat": "/chat/completions"}, []), Traits(), Timeouts(), Breaker(5, 15.0))
     journal: list[Any] = []
+    clearance = Clearance(1)
     gate = SimpleNamespace(life=SimpleNamespace(flights=[None] * busy, limit=4) if loaded else None, queue=())
     yield (
         SimpleNamespace(
@@ -83,7 +88,12 @@ async def host(loaded: bool = True, busy: int = 0, health: str | None = None) ->
             target=lambda deployment: target,
             now=asyncio.get_running_loop().time,
             config=Config(timeouts=Timeouts(total=5.0)),
-            journal=SimpleNamespace(append=journal.append, entries=journal),
+            journal=SimpleNamespace(
+                append=journal.append,
+                entries=journal,
+                sent=lambda sink, call, *bodies: Sent(len(journal) + 1, sink, sum(map(len, bodies)), b"digest"),
+            ),
+            rulebook=SimpleNamespace(rules=SimpleNamespace(clearance=lambda *_: clearance)),
             version="v",
         ),
         upstream,
@@ -93,6 +103,7 @@ async def host(loaded: bool = True, busy: int = 0, health: str | None = None) ->
 
 def copy(shadows: Shadows, gateway: Any, answered: Deployment = ANSWERED) -> None:
     known = Facts(asked="own/a", kind="chat", needs=frozenset(), input_tokens=3, output_tokens=5)
+    known.label = INTERNAL
     shadows.copy(cast("Gateway", gateway), answered, cast("Operation", Once()), known, "key", "req-1")
 
 
@@ -112,6 +123,9 @@ async def test_a_copy_is_made_and_written_down() -> None:
     assert (intent.deployment, intent.request, intent.reason) == ("own/b", "req-1-shadow", "shadow of own/a")
     assert isinstance(settlement, Settlement)
     assert (settlement.call, settlement.outcome, settlement.output) == (intent.call, "ok", 2)
+    assert intent.label == "internal"
+    assert intent.sent == Sent(1, Sink(upstream.host, "", "internal"), len(b"{}"), b"digest")
+    assert settlement.received == len(upstream.body)
 
 
 async def test_a_copy_that_fails_is_nobodys_concern() -> None:

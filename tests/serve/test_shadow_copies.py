@@ -59,3 +59,10 @@ def test_copies_are_answered_by_the_other_model_and_kept_apart(tmp_path: Path) -
             while copies(home) == before and time.monotonic() < end:
                 time.sleep(0.05)
             assert copies(home) == before + 1
+    leaves = [json.loads(line) for path in home.glob("receipts/log-*") for line in path.read_text().splitlines()]
+    receipts = [leaf for leaf in leaves if leaf["kind"] == "call"]
+    assert sorted(leaf["deployment"] for leaf in receipts) == ["own/candidate"] * 3 + ["own/present"] * 3
+    assert {(leaf["label"], leaf["clearance"], leaf["owned"]) for leaf in receipts} == {
+        ("internal", "everything", True)
+    }
+    assert sorted(leaf["seq"] for leaf in receipts) == [1, 2, 3, 4, 5, 6]

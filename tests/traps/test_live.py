@@ -74,6 +74,7 @@ SCRIPTS: dict[str, list[bytes | threading.Event]] = {
     "endless": [stream(sse(*CHAT[:2])), threading.Event()],
     "cut": [stream(sse(*CHAT[:3]))],
     "auth": [refusal(401, oops(f"Incorrect API key provided: {SECRET}. See ?key=AIzaSyA" + "0" * 24))],
+    "busy": [refusal(503, oops("Too much to do."))],
     "limited": [refusal(429, oops("Slow down.", code="rate_limit_exceeded"), "Retry-After-Ms: 90000")],
     "quota": [refusal(429, oops("You exceeded your current quota.", code="insufficient_quota"))],
     "long": [refusal(400, oops("maximum context length is 10 tokens", code="context_length_exceeded"))],
@@ -280,10 +281,12 @@ def test_65_retries_do_not_multiply(gateway: Running, provider: Upstream) -> Non
     assert retried[1]["x-should-retry"] == "false"
     assert ask(gateway, "chat", "openai/limited")[1]["x-should-retry"] is None
     before = len(provider.asked)
-    ask(gateway, "chat", "openai/cut", {"x-stainless-retry-count": "1"}, stream=False)
+    ask(gateway, "chat", "openai/busy", {"x-stainless-retry-count": "1"})
     again = len(provider.asked) - before
-    ask(gateway, "chat", "openai/cut", {"x-stainless-retry-count": "0"}, stream=False)
+    ask(gateway, "chat", "openai/busy", {"x-stainless-retry-count": "0"})
     assert (again, len(provider.asked) - before - again) == (1, 2)
+    ask(gateway, "chat", "openai/cut", {"x-stainless-retry-count": "0"}, stream=False)
+    assert len(provider.asked) - before == 4, "who may have accepted it does not get it again"
 
 
 def test_66_a_body_over_the_limit_is_refused_before_it_is_read(gateway: Running, provider: Upstream) -> None:

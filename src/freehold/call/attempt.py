@@ -19,7 +19,8 @@ import math
 from collections.abc import Coroutine
 from typing import Protocol
 
-from freehold.call.inline import FETCHED
+from freehold.call.counted import Counted
+from freehold.call.inline import FETCHED, watched
 from freehold.call.operation import Operation, Prepared, Relay
 from freehold.call.retries import fate
 from freehold.call.rewritten import rewritten
@@ -50,11 +51,16 @@ USUAL = Early()
 
 
 class Entry(Protocol):
-    """One attempt as it is written down: its id, Unix time in nanoseconds, microseconds until its first content."""
+    """One attempt as it is written down: its id, Unix time in nanoseconds, microseconds until its first content, bytes
+    of what was answered."""
 
     call: str
     began: int
     first: int
+    received: int
+
+    def also(self, body: bytes) -> None:
+        """Writes down one more body, before it is sent."""
 
     def end(
         self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None, lost: str = ""
@@ -64,9 +70,12 @@ class Entry(Protocol):
 
 class Recorder(Protocol):
     """Writes down each attempt. `begin` raises when it cannot be written: then nothing may be called. `why` says in a
-    word why there is an attempt after the first."""
+    word why there is an attempt after the first, `body` is what is sent. `fetching` writes down that a server is asked
+    for what a URL points at (`inline.Noted`); it raises like `begin`."""
 
-    def begin(self, target: Target, attempt: int, why: str = "fallback") -> Entry: ...
+    def begin(self, target: Target, attempt: int, why: str, body: bytes) -> Entry: ...
+
+    def fetching(self, host: str, url: str) -> None: ...
 
 
 class Overtaken(FreeholdError):
@@ -103,7 +112,7 @@ class Answer:
         self.receipt: Receipt | None = None
         self.relay: Relay | None = None
         self.first = b""
-        self.connection: Connection | None = None
+        self.connection: Counted | None = None
         self._over = False
 
     def started(self, now: float) -> None:
@@ -243,14 +252,15 @@ async def _attempt(
     breaker = watch.breaker
     peek = operation.peek
     if (peek.images or peek.documents) and target.dialect in FETCHED:
-        await _ready(target, operation, flight, end)
+        await _ready(watched(target, recorder.fetching), operation, flight, end)
     prepared = operation.prepare(target)
     if target.guard is not None:
         prepared = _guarded(target, prepared)
     now = flight.sent = loop.time()
     if breaker.tripped and breaker.blocks(now):
         raise NoCandidate(f"{target.name} is resting after repeated failures", retry="other")
-    entry = recorder.begin(target, number, why)
+    body = prepared.body if not target.added else target.filled(prepared.body)
+    entry = recorder.begin(target, number, why, body)
     watch.begin(now)
     answer = Answer(target, number, prepared.losses, entry, now, prepared.passes)
     connection: Connection | None = None
@@ -260,12 +270,12 @@ async def _attempt(
         flight.deadline = deadline if deadline < end else end
         connection = pool.idle(now) or await pool.acquire(flight)
         head = b"%bx-client-request-id: %b\r\n" % (prepared.head, entry.call.encode())
-        body = prepared.body if not target.added else target.filled(prepared.body)
         head = head if target.auth is None else await target.signed(head, body, flight)
         sent = True
         _send(connection, flight, head, body)
         for body in prepared.more:
             answered = await connection.read(MAX_ANSWER)
+            entry.received += len(answered)
             if connection.status != 200:
                 raise _refusal(prepared, target, connection, answered)
             if prepared.heard is not None:
@@ -274,6 +284,7 @@ async def _attempt(
             connection.finish()
             connection = pool.idle(loop.time()) or await pool.acquire(flight)
             body = body if not target.added else target.filled(body)
+            entry.also(body)
             _send(connection, flight, await target.signed(head, body, flight), body)
         if peek.stream:
             await _open_stream(answer, prepared, connection, flight, end, early, patient)
@@ -309,6 +320,7 @@ def _send(connection: Connection, flight: Flight, head: bytes, body: bytes) -> N
 
 async def _whole(answer: Answer, prepared: Prepared, connection: Connection) -> Receipt:
     body = await connection.read(MAX_ANSWER)
+    answer.entry.received += len(body)
     answer.status = status = connection.status
     if answer.target.heard is not None:
         answer.target.heard(status, connection.headers)
@@ -341,29 +353,33 @@ async def _open_stream(
     if answer.target.heard is not None:
         answer.target.heard(status, connection.headers)
     if status != 200:
-        raise _refusal(prepared, answer.target, connection, await connection.read(MAX_ERROR_BODY))
+        refused = await connection.read(MAX_ERROR_BODY)
+        answer.entry.received += len(refused)
+        raise _refusal(prepared, answer.target, connection, refused)
     answer.relay = relay = prepared.relay()
-    answer.connection = connection
+    answer.connection = counted = Counted(connection, answer.entry)
     if prepared.answer_type is not None:
         answer.content_type = prepared.answer_type(connection.fields())
     elif prepared.as_stream is not None and _is_json(connection):
-        _from_whole(answer, relay, prepared.as_stream(await connection.read(MAX_ANSWER)))
+        whole = await connection.read(MAX_ANSWER)
+        answer.entry.received += len(whole)
+        _from_whole(answer, relay, prepared.as_stream(whole))
         answer.began = loop.time()
         return
     committed = math.inf if patient else loop.time() + early.seconds
     held: list[bytes] = []
     while not relay.started:
-        if not await _hold_back(relay, connection, held) or loop.time() > committed:
+        if not await _hold_back(relay, counted, held) or loop.time() > committed:
             break
     if relay.started:
         answer.began = loop.time()
         if early.bytes:
-            await _hold_content(relay, connection, flight, held, early.bytes, answer.began + early.seconds)
+            await _hold_content(relay, counted, flight, held, early.bytes, answer.began + early.seconds)
     answer.first = b"".join(held)
     flight.deadline = min(end, loop.time() + answer.target.timeouts.idle)
 
 
-async def _hold_back(relay: Relay, connection: Connection, held: list[bytes]) -> bool:
+async def _hold_back(relay: Relay, connection: Counted, held: list[bytes]) -> bool:
     """Reads a piece of a stream that nobody has seen yet; False: that was its end. Raises UpstreamBroken where it says
     that it has failed, or ends without an answer."""
     chunk = await connection.chunk()
@@ -383,7 +399,7 @@ class _Enough(FreeholdError):
 
 
 async def _hold_content(
-    relay: Relay, connection: Connection, flight: Flight, held: list[bytes], size: int, until: float
+    relay: Relay, connection: Counted, flight: Flight, held: list[bytes], size: int, until: float
 ) -> None:
     """Holds back the first `size` bytes of content, at most until `until`, loop time in seconds."""
     loop = asyncio.get_running_loop()

@@ -14,8 +14,10 @@ gradient of Gradient2Limit (same source):
     gradient = clamp(TOLERANCE * usual / recent, 0.5, 1)
     limit    = 0.8 * limit + 0.2 * (gradient * limit + sqrt(limit))
 
-where `usual` moves slowly and `recent` is the mean of a window of `SAMPLES` answers. It is not used for rented models:
-when a provider is slow because of others, fewer calls of ours would not make it faster, only leave fewer answered.
+where `recent` is the mean of a window of `SAMPLES` answers, and `usual` follows it: downward at once, upward slowly and
+only while the limit is not used, because a queue must not come to be taken for usual. At the least limit there is no
+queue, so what is seen there is usual (Envoy measures its minRTT so). It is not used for rented models: when a provider
+is slow because of others, fewer calls of ours would not make it faster, only leave fewer answered.
 
 Over the limit the next deployment of the plan is asked at once. Only when none has room does a request wait, `WAIT`
 seconds, and is then told when to come again.
@@ -40,6 +42,8 @@ CUT = 0.9
 GENTLE = 10.0
 FORGOTTEN = 300.0
 TOLERANCE = 2.0
+SLOWLY = 300.0
+"""Seconds in which `usual` comes up to what is seen, more or less."""
 SAMPLES = 20
 WAIT = 2.0
 MOST_WAITING = 1000
@@ -48,13 +52,14 @@ MOST_WAITING = 1000
 class Limit:
     """The limit of one deployment. All times are loop time in seconds."""
 
-    __slots__ = ("_cut_at", "_most", "_recent", "_samples", "_usual", "gradient", "value")
+    __slots__ = ("_cut_at", "_looked_at", "_most", "_recent", "_samples", "_usual", "gradient", "value")
 
     def __init__(self, gradient: bool = False) -> None:
         """`gradient`: slow answers tell too."""
         self.value = math.inf
         self.gradient = gradient
         self._cut_at = -math.inf
+        self._looked_at = 0.0
         self._recent = 0.0
         self._samples = 0
         self._most = 0
@@ -79,8 +84,8 @@ class Limit:
         elif 2 * inflight >= value:
             self.value = value + (1 / value if since < GENTLE else 1.0)
 
-    def took(self, first: float, inflight: int) -> None:
-        """The first content of an answer took `first` seconds while `inflight` were on their way."""
+    def took(self, first: float, now: float, inflight: int) -> None:
+        """The first content of an answer came after `first` seconds, at `now`, while `inflight` were on their way."""
         self._recent += first
         self._samples += 1
         self._most = max(self._most, inflight)
@@ -88,18 +93,24 @@ class Limit:
             return
         recent, most = self._recent / self._samples, self._most
         self._recent, self._samples, self._most = 0.0, 0, 0
+        since, self._looked_at = now - self._looked_at, now
         if self._usual == 0.0:
             self._usual = recent
             return
-        # A long time at a higher level must not be taken for good: half of twice as much is forgotten at once.
-        self._usual += (recent - self._usual) / (4 if recent < self._usual else 30)
+        used = 2 * most >= self.value
+        if recent < self._usual:
+            self._usual += (recent - self._usual) / 4
+        elif not used:
+            self._usual += (recent - self._usual) * min(1.0, since / SLOWLY)
+        elif self.value <= LEAST:
+            self._usual = recent  # no queue is that short: this is how long it takes now
         gradient = max(0.5, min(1.0, TOLERANCE * self._usual / recent))
         value = self.value
         if value == math.inf:
             if gradient == 1.0:
                 return
             value = float(most)
-        if 2 * most < value or most <= LEAST:
+        if 2 * most < value or most < LEAST:
             return
         self.value = max(float(LEAST), 0.8 * value + 0.2 * (gradient * value + math.sqrt(value)))
 

@@ -120,6 +120,7 @@ async def race(hedging: Hedging, delay: float, first: Target, second: Target, fl
             failed.append(Failed(first, error, flight.fate))
             if flight.failure is not None and not flight.recover():
                 raise
+            other.alone = True
         timer.cancel()
         if other.task is None:
             return Race(answer, tuple(failed), 1)
@@ -151,6 +152,8 @@ class _Other:
         self.task: asyncio.Task[None] | None = None
         self.error: Failed | None = None
         self.won = False
+        self.alone = False
+        """The first has failed."""
         self._late = False
         """The first has answered."""
 
@@ -176,7 +179,8 @@ class _Other:
         self._answer = answer
         self.won = True
         self._hedging.won += 1
-        self._parent.abort(Overtaken("another deployment has answered first"))
+        if not self.alone:
+            self._parent.abort(Overtaken("another deployment has answered first"))
 
     def adopted(self) -> Answer | None:
         """Its answer, which from now on belongs to the request's own flight."""

@@ -8,14 +8,18 @@ provider may be tried with it. Audio has no URL in any dialect.
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Awaitable, Iterator, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from copy import copy
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from freehold.call.fetch_url import Fetched, UrlLimits, fetch_url
+from freehold.call.fetch_url import Fetched, UrlLimits, fetch_url, system_resolver
 from freehold.dialects.conversation import Conversation, Document, Image, Part, ToolResult
 from freehold.errors import BadRequest
+
+if TYPE_CHECKING:
+    from freehold.call.target import Target
 
 MOST = 16
 """URLs of one request."""
@@ -43,6 +47,38 @@ class Fetch(Protocol):
     def __call__(self, url: str, *, limits: UrlLimits) -> Awaitable[Fetched]: ...
 
 
+Note = Callable[[str, str], None]
+
+
+class Noted(UrlLimits, frozen=True, kw_only=True):
+    """Limits under which `note` is told of each server before it is asked: its name, with the port where that is not
+    the usual one, and the URL; empty for a server that the one before it has named."""
+
+    note: Note
+
+    def fetch(self, url: str, *, limits: UrlLimits) -> Awaitable[Fetched]:
+        """As `fetch_url`, which asks for a host's addresses once, just before it goes there."""
+        told = [url]
+
+        async def resolve(host: str, port: int) -> list[str]:
+            addresses = await system_resolver(host, port)
+            if addresses and all(limits.allowed(address) for address in addresses):
+                self.note(host if port in (80, 443) else f"{host}:{port}", told.pop() if told else "")
+            return addresses
+
+        return fetch_url(url, limits=limits, resolver=resolve)
+
+
+def watched(target: "Target", note: Note) -> "Target":
+    """Returns `target` with limits that tell `note` of all that is fetched for it."""
+    if target.fetch is None:
+        return target
+    made = copy(target)
+    fields = {name: getattr(target.fetch, name) for name in UrlLimits.__struct_fields__}
+    made.fetch = Noted(**fields, note=note)
+    return made
+
+
 async def inline(
     conversation: Conversation,
     limits: UrlLimits,
@@ -68,7 +104,7 @@ async def inline(
             code="url_not_fetched",
             param=where,
         )
-    files = await _fetch_all(wanted, limits, total, fetch)
+    files = await _fetch_all(wanted, limits, total, limits.fetch if isinstance(limits, Noted) else fetch)
     return _replaced(conversation, kinds, files)
 
 

@@ -98,6 +98,7 @@ class Target:
         "pool",
         "rewrite",
         "said",
+        "sink",
         "timeouts",
         "traits",
         "watch",
@@ -151,6 +152,8 @@ class Target:
         self.callers_fault = callers_fault
         self.said: dict[str, bytes] = {}
         """Header lines that name this deployment to clients, by the reason it was chosen for."""
+        self.sink: Any = None
+        """What receipts say of the place; serve/outward.py fills it in, and asks for nothing else of it."""
         # Amazon's signature wants a model's id as one segment; others take names with slashes as they are.
         self._safe = "" if deployment.dialect == "converse" else "/:@-._~"
         self._heads: dict[tuple[str, bool], bytes] = {}
@@ -164,6 +167,7 @@ class Target:
         self._life, self._fields, self.can = life, life.fields, life.can
         self._address = life.address
         self.pool = life.address.pool
+        self.sink = None
         self._heads = {}
         gate = self.engine
         fields = dict(life.fields.get(self.deployment.model) or (life.fields.get(gate.name) if gate else None) or {})

@@ -137,7 +137,7 @@ class Watch:
         self.first = first + (seconds - first) / _SHORT if first else seconds
         self.first_times.add(seconds)
         if self._limit.gradient:
-            self._limit.took(seconds, self.inflight)
+            self._limit.took(seconds, now, self.inflight)
             self.limit = self._limit.value
         if self.breaker.tripped:
             self.breaker.begun()

@@ -182,6 +182,33 @@ def _read_so_far() -> dict[str, _Read]:
     return {name: _Read(*rest) for name, *rest in rows}
 
 
+def provider_terms(site: Site) -> list[Finding]:
+    """Which rows of providers' terms hold here, and which of them nobody may rely on any more, or soon."""
+    from freehold.labels.policies import CONTRACT, SOON, ageing, choices, rows
+    from freehold.labels.rules import terms, today
+
+    name = "provider terms"
+    known, day, findings, held = rows(), today(), [], []
+    for endpoint in site.endpoints.values():
+        provider = site.config.providers.get(endpoint.name)
+        if endpoint.owned or (endpoint.unavailable is not None and not endpoint.configured):
+            continue
+        row = terms(endpoint.name, provider)
+        policy = provider.policy if provider is not None else None
+        if policy is not None and row != CONTRACT and row not in known:
+            fix = f"one of {', '.join([*(choices(endpoint.name) or known), CONTRACT])}"
+            found = f"{endpoint.name} has no terms {policy[:60]!r}: it is cleared for internal at most"
+            findings.append(Finding(name, "fail", found, f"providers.{endpoint.name}.policy: {fix}"))
+        elif row in known:
+            held.append(row)
+    fix = "pip install --upgrade freehold, or read the sources in docs/providers-policies.md again"
+    findings += [Finding(name, "warn", line, fix) for line in ageing(held, day)]
+    fresh = [known[row].expires for row in held if known[row].expires - day > SOON]
+    if fresh:
+        findings.append(Finding(name, "ok", f"{len(fresh)} rows hold, the first until {min(fresh)}"))
+    return findings or [Finding(name, "ok", "no rented provider's terms are needed")]
+
+
 def prices(site: Site) -> list[Finding]:
     from freehold.record.prices import price_age
 

@@ -37,10 +37,11 @@ def take_in(store: "Store", config: Path | None) -> None:
     from freehold.call.providers import load_config, rows
     from freehold.config.load import find
     from freehold.errors import ConfigError
-    from freehold.home import journal_dir
+    from freehold.home import home, journal_dir
     from freehold.record.ingest import Ingest
     from freehold.record.journal import segments
     from freehold.record.prices import Pricer
+    from freehold.record.receipts.taking import open_receipts
 
     if not segments(journal_dir()):
         return
@@ -50,10 +51,12 @@ def take_in(store: "Store", config: Path | None) -> None:
         output.warn(f"the newest calls are not taken in, because their prices may be in a broken file: {error}")
         output.hint("freehold config check")
         return
-    ingest = Ingest(store, journal_dir(), Pricer(loaded.config, {name: row.prices for name, row in rows().items()}))
+    pricer = Pricer(loaded.config, {name: row.prices for name, row in rows().items()})
+    ingest = Ingest(store, journal_dir(), pricer, lambda: open_receipts(home(), os.environ))
     try:
         while (report := ingest.step(_BATCH)).entries >= _BATCH:
             pass
+        ingest.sign()
         if report.locked:
             output.say("a running gateway keeps the ledger; calls of the last second may be missing")
     finally:

@@ -1,8 +1,8 @@
 """`freehold scan`: what the detectors find in text, with the same rules and code as the request path.
 
-Reads files, or stdin where none are named. A line that is a JSON object with a string `text` is one text; a file whose
-first line is not a JSON object is one text as a whole. Lines are read and answered one at a time, so memory stays the
-same however long the input is; a plain file is read up to MAX_FILE.
+Reads files, or stdin where none are named. JSON lines are told by one of the first two lines being a JSON object: then
+each line with a string `text` is one text. Anything else is one text as a whole. Lines are read and answered one at a
+time, so memory stays the same however long the input is; a plain file is read up to MAX_FILE.
 
 With --json one object per line, in the order of the input: `{"label": ..., "findings": [...]}`; start and end count
 Unicode code points. A line that cannot be read becomes `{"error": ..., "line": N}` and is told on stderr; the exit
@@ -11,6 +11,7 @@ status is then 1. Findings are no error: 0 says that everything was read.
 
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -104,25 +105,38 @@ def _read(stream: IO[bytes], name: str | None, rules: "Rules", as_json: bool) ->
 
 def _texts(stream: IO[bytes]) -> Iterator[tuple[int, str | ValueError]]:
     """Yields line numbers with texts, or with what is wrong."""
-    first = stream.readline(MAX_LINE)
-    if not first:
-        return
-    if not first.lstrip().startswith(b"{"):
+    head: list[bytes] = []
+    while len([line for line in head if line.strip()]) < 2 and (line := stream.readline(MAX_LINE)):
+        head.append(line.removeprefix(b"\xef\xbb\xbf") if not head else line)
+        if _is_object(line):
+            yield from _lines(head, stream)
+            return
+    if head:
         rest = stream.read(MAX_FILE)
-        yield 1, (first + rest).decode("utf-8", "replace")
+        yield 1, (b"".join(head) + rest).decode("utf-8", "replace")
         if len(rest) == MAX_FILE:
             yield 1, ValueError(f"only the first {MAX_FILE >> 20} MB were read")
-        return
-    number, line = 1, first
-    while line:
+
+
+def _is_object(line: bytes) -> bool:
+    import msgspec
+
+    try:
+        return isinstance(msgspec.json.decode(line.removeprefix(b"\xef\xbb\xbf")), dict)
+    except msgspec.DecodeError:
+        return isinstance(_text(line), str)
+
+
+def _lines(head: list[bytes], stream: IO[bytes]) -> Iterator[tuple[int, str | ValueError]]:
+    """Yields each line's text: of those that were read already, and of the rest."""
+    for number, line in enumerate(chain(head, iter(lambda: stream.readline(MAX_LINE), b"")), 1):
         if len(line) >= MAX_LINE and not line.endswith(b"\n"):
             yield number, ValueError(f"the line is longer than {MAX_LINE >> 20} MB")
-            while line and not line.endswith(b"\n"):
-                line = stream.readline(MAX_LINE)
+            rest = line
+            while rest and not rest.endswith(b"\n"):
+                rest = stream.readline(MAX_LINE)
         elif line.strip():
             yield number, _text(line)
-        line = stream.readline(MAX_LINE)
-        number += 1
 
 
 def _text(line: bytes) -> str | ValueError:

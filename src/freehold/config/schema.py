@@ -103,6 +103,9 @@ class Provider(Struct, forbid_unknown_fields=True, omit_defaults=True):
     cleared: str | None = None
     """The highest label it may see, such as `confidential+phi`; `internal` for a rented provider where it is not given,
     everything for an owned one."""
+    policy: str | None = None
+    """Which of its terms hold, by a row of docs/providers-policies.md such as `openai-zdr`, or `contract` for terms of
+    one's own; without it, its strictest. They cap `cleared`."""
     project: str | None = None
     """Vertex AI: the project's id."""
     api_version: str | None = None

@@ -31,7 +31,7 @@ MAX_VERDICTS = 4000
 class Caller:
     """One key under one configuration. `environment` is its name and its rules."""
 
-    __slots__ = ("_environment", "_providers", "_rules", "_verdicts", "floor")
+    __slots__ = ("_admitted", "_environment", "_providers", "_rules", "_verdicts", "floor")
 
     def __init__(
         self,
@@ -45,6 +45,19 @@ class Caller:
         self._providers = providers
         self._environment = environment
         self._verdicts: dict[Label, dict[str, Denial | None]] = {}
+        self._admitted: set[str] = set()
+
+    def admits(self, deployment: Deployment) -> bool:
+        """Whether nothing stands against `deployment` for requests that no header has raised above the key's own label,
+        today and every day. The key's money is another question."""
+        if deployment.name in self._admitted:
+            return True
+        if deployment.retires is not None or self._verdict(deployment, self.floor) is not None:
+            return False
+        if len(self._admitted) >= MAX_VERDICTS:
+            self._admitted.clear()
+        self._admitted.add(deployment.name)
+        return True
 
     def denied(self, facts: Facts, now: float, left: float | None = None) -> Callable[[Deployment], Denial | None]:
         """Returns the function that says why one request may not go to a deployment (`decide.world.Denied`).

@@ -4,10 +4,12 @@ A row caps what a provider can be cleared for, whatever the configuration says o
 
 no row, not verified, expired,    at most internal: nobody knows what becomes of it
 or it depends on others
-trains on what is sent            at most public, or internal where the owner has said that this is accepted
+trains on what is sent            at most public, or internal where that is accepted. The rules of labels accept it
+                                  (rules.py): whoever does not says `cleared: public`
 anything else                     no cap: the owner, who knows the contract, decides with `cleared`
 
-An account with other terms (a paid plan, zero retention, a setting turned off) is said so by naming another row.
+An account with other terms (a paid plan, zero retention, a setting turned off) is said so by naming another row, and
+terms that the owner has agreed on with the provider by the word `contract`, which no row caps.
 Pure: the date is given. The rows are read once.
 """
 
@@ -31,6 +33,8 @@ HIGHEST: Final = len(LEVELS) - 1
 INTERNAL: Final = LEVELS.index("internal")
 PUBLIC: Final = LEVELS.index("public")
 SOON: Final = timedelta(days=30)
+CONTRACT: Final = "contract"
+"""Instead of a row's name: terms of one's own."""
 
 
 class Policy(Struct, frozen=True, forbid_unknown_fields=True):

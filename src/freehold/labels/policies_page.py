@@ -17,9 +17,14 @@ row:
     providers:
       gemini: {policy: gemini-paid, cleared: confidential}
 
-`cleared` is yours to give: you know your contracts. But a row that has expired, is not verified, or depends on whom the
-provider passes requests on to, caps it at `internal`; so does a provider without a row. One that trains on what is sent
-to it gets `public` only, or `internal` where you wrote `cleared` for it. `freehold doctor` says which rows expire soon.
+`cleared` is yours to give: you know your contracts. But a row that has expired, is not verified, depends on whom the
+provider passes requests on to, or says that it trains on what is sent to it, caps it at `internal`. That is the label
+of requests of which nothing is known, so a provider that trains on them is asked like any other, unless you write
+`cleared: public` for it. `freehold doctor` says which rows expire soon.
+
+A provider without a row gets `internal` at most too, and so does one whose `base_url` you gave: nobody here knows whose
+address that is. Name the row if it is that provider's own (an Azure resource: `policy: azure`), or write
+`policy: contract` if you have agreed on the terms yourself: then no row caps what you clear it for.
 
 Verified means that training and retention were read in stored copies of the provider's own pages on the day in the row.
 That is not legal advice, and the live page may have changed since: read the sources before you rely on a row.
@@ -42,7 +47,7 @@ def page() -> str:
 
 
 def _line(name: str, row: Policy) -> str:
-    level, _ = policy_clearance(name, row.checked)
+    level, _ = policy_clearance(name, row.checked, accepted=True)
     kept = "not a number" if row.retention is None else "nothing" if row.retention == 0 else f"{row.retention} days"
     cells = [
         f"[`{name}`](#{name})", row.training, kept, row.zdr, ", ".join(row.regions) or "-", row.baa,

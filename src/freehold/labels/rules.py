@@ -3,31 +3,64 @@
 A request's label is the join of its key's own (or the configuration's default), what its client claims, and what was
 found in it. Every part can only raise it; nothing in a request can lower it.
 
-What a deployment may see follows from four rules, and the strictest one holds:
+What a deployment may see follows from five rules, and the strictest one holds:
 - an owned place is cleared for everything, a rented one for `internal`, unless `cleared` says otherwise;
+- a rented place whose terms are not known, not verified, or were read too long ago, sees `internal` at most
+  (policies.py). Never less by that alone: whoever wants less says so with `cleared`;
 - a level's `only: owned` and `providers` hold for the level and all above it;
 - a compartment needs to be named in `cleared`;
 - a region needs the place to lie in it. An owned place of which no region is written is where the data is already.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime
 
 from freehold.config.label_names import LEVELS, known_compartments, split_label
 from freehold.config.regions import within
-from freehold.config.schema import Config
+from freehold.config.schema import Config, Provider
 from freehold.config.schema_routing import Level
 from freehold.errors import BadRequest
 from freehold.labels.lattice import HIGHEST, RENTED, Clearance, Label
+from freehold.labels.policies import CONTRACT, INTERNAL, choices, policy_clearance
 
 MAX_CLAIM = 1000
 """Bytes of a claimed label."""
 HEADER = b"x-freehold-label"
 
 
+def today() -> date:
+    """Returns the day, UTC."""
+    return datetime.now(UTC).date()
+
+
+def terms(name: str, provider: Provider | None) -> str | None:
+    """Returns the row of the terms that hold for a rented provider; None: nobody has read any.
+
+    Of a provider with an address of one's own it is not known whose it is, unless `policy` says so.
+    """
+    known = choices(name)
+    row = provider.policy if provider is not None else None
+    if row is not None:
+        return row if row == CONTRACT or row in known or not known else None
+    return name if known and (provider is None or provider.base_url is None) else None
+
+
+def written(clearance: Clearance) -> str:
+    """Returns a clearance as a label is written: the most sensitive thing that may flow there, regions left out."""
+    if clearance.level < 0:
+        return "nothing"
+    if clearance.compartments is None:
+        return "everything" if clearance.level == HIGHEST else f"{LEVELS[clearance.level]}, all compartments"
+    return str(Label(clearance.level, clearance.compartments))
+
+
 class Rules:
     """The labels of one configuration. `config` must have been checked; raises ValueError where it was not."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, today: Callable[[], date] = today) -> None:
+        """`today` says by which day providers' terms are judged."""
+        self._today = today
+        self._providers = config.providers
         self.compartments = known_compartments(config)
         self.default = self.parse(config.labels.default)
         self._levels: list[Level | None] = [getattr(config.labels, name) for name in LEVELS]
@@ -83,9 +116,20 @@ class Rules:
             level, compartments = RENTED.level, frozenset()
             why = f"{provider} is rented and cleared for {LEVELS[level]} at most, for want of cleared:"
         if not owned:
+            cap, because = self._terms(provider)
+            if cap < level:
+                level, why = cap, because
             level, why = self._capped(provider, level, why)
         regions = within(region) if region is not None or not owned else None
         return Clearance(level, compartments, regions, why)
+
+    def _terms(self, provider: str) -> tuple[int, str]:
+        """The highest level that a rented provider's terms leave it, and why it is no higher."""
+        row = terms(provider, self._providers.get(provider))
+        if row is None:
+            unknown = f"nothing is known of the terms of {provider}"
+            return INTERNAL, f"{unknown}: it is cleared for internal at most, for want of policy:"
+        return (HIGHEST, "") if row == CONTRACT else policy_clearance(row, self._today(), accepted=True)
 
     def _capped(self, provider: str, level: int, why: str) -> tuple[int, str]:
         """Lowers `level` to below the first level whose rules shut a rented provider out."""

@@ -11,6 +11,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from freehold.record.receipts.sent import Outward, Sent
+
 Ending = Literal["ok", "failed", "cancelled", "unknown"]
 """failed: no usable answer (it may still have cost). cancelled: the client left. unknown: we were killed first."""
 Source = Literal["feedback", "schema", "retry", "judge", "evaluation", "cascade"]
@@ -91,6 +93,8 @@ class Intent(Struct, array_like=True, tag="i", gc=False):
     """How sensitive the request is, such as `internal`; empty where nobody said."""
     decided: Decided | None = None
     """On the first attempt of a request that a route decided."""
+    sent: Sent | None = None
+    """What went out, and where, for the receipt."""
 
 
 class Settlement(Struct, array_like=True, tag="s", gc=False):
@@ -118,6 +122,8 @@ class Settlement(Struct, array_like=True, tag="s", gc=False):
     """The code of errors.py, empty on success."""
     lost: str = ""
     """Fields of the client's request, or of the answer, that could not be carried across; separated by commas."""
+    received: int = 0
+    """Bytes of the answer's body."""
 
 
 class Outcome(Struct, array_like=True, tag="o", gc=False):
@@ -139,4 +145,4 @@ class Outcome(Struct, array_like=True, tag="o", gc=False):
     """A code such as `incomplete`, at most 200 characters."""
 
 
-Entry = Intent | Settlement | Outcome
+Entry = Intent | Settlement | Outcome | Outward

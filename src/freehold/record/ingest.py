@@ -25,6 +25,7 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,8 @@ from freehold.record.entries import Entry, Intent, Outcome, Settlement
 from freehold.record.journal import has_more, incarnation_of, read_segment, remove_unborn, segments, writer_lives
 from freehold.record.learned import Learned
 from freehold.record.prices import Pricer
+from freehold.record.receipts.sent import Outward
+from freehold.record.receipts.taking import Taking
 from freehold.record.rows import Rows
 from freehold.record.store import Store
 
@@ -68,9 +71,16 @@ class _Segment(Struct):
 
 
 class Ingest:
-    """Reads the journals under `journal_dir` into `store`. `pricer` may be replaced between steps."""
+    """Reads the journals under `journal_dir` into `store`. `pricer` may be replaced between steps.
 
-    def __init__(self, store: Store, journal_dir: Path, pricer: Pricer) -> None:
+    `receipts` opens the log of receipts; it is called by whoever ingests, once it is sure to be alone.
+    """
+
+    def __init__(
+        self, store: Store, journal_dir: Path, pricer: Pricer, receipts: Callable[[], Taking] | None = None
+    ) -> None:
+        self._open_receipts = receipts
+        self._receipts: Taking | None = None
         self._rows = Rows(store, pricer)
         self._learned = Learned(store)
         self._store = store
@@ -78,6 +88,8 @@ class Ingest:
         self._lock = -1
         self._loaded = False
         self._offsets: dict[str, int] = {}
+        self._damage: dict[str, int] = {}
+        """Places without an entry, by segment."""
         self._done: dict[str, bool] = {}
         """Names of segments read to the end; whether there was damage in them."""
         self._open: dict[str, tuple[str, Intent]] = {}
@@ -109,10 +121,18 @@ class Ingest:
 
     def close(self) -> None:
         """Lets another process ingest."""
+        if self._receipts is not None:
+            self._receipts.close()
+            self._receipts = None
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
             self._loaded = False
+
+    def sign(self) -> None:
+        """Signs the log of receipts as far as it is. Raises OSError."""
+        if self._receipts is not None and self._loaded:
+            self._receipts.sign(self._store.settle)
 
     def _take_lock(self) -> bool:
         if self._lock >= 0:
@@ -132,6 +152,12 @@ class Ingest:
         """Reads where the last ingester stopped."""
         execute = self._store.connection.execute
         journals = execute("SELECT name, offset, damage, done FROM journals").fetchall()
+        if self._receipts is None and self._open_receipts is not None:
+            self._receipts = self._open_receipts()
+        if self._receipts is not None:
+            present = {incarnation_of(path.name) or "" for path in segments(self._directory)}
+            self._receipts.load(present, fresh=not journals)
+        self._damage = {name: damage for name, _, damage, _ in journals}
         self._offsets = {name: offset for name, offset, _, done in journals if not done}
         self._done = {name: damage > 0 for name, _, damage, done in journals if done}
         rows = execute("SELECT call, incarnation, intent FROM open_calls")
@@ -141,7 +167,7 @@ class Ingest:
 
     def _step(self, max_entries: int) -> IngestReport:
         report = IngestReport()
-        batch = _Batch(self._rows, self._learned, self._open)
+        batch = _Batch(self._rows, self._learned, self._open, self._receipts)
         unread, dead = self._survey()
         for incarnation, queue in unread.items():
             for segment in queue:
@@ -150,7 +176,11 @@ class Ingest:
                     dead.discard(incarnation)
                     break
         batch.abandon(dead)
+        receipts = self._receipts
         touched = [s for queue in unread.values() for s in queue if s.done or s.offset != self._offset(s.path.name)]
+        if receipts is not None:
+            self._tell(receipts, touched, dead)
+            receipts.write()
         if touched or batch.pairs or self._learned.pending:
             with self._store.transaction() as connection:
                 report.calls = batch.write(connection)
@@ -159,7 +189,10 @@ class Ingest:
                     " SET offset = excluded.offset, damage = damage + excluded.damage, done = excluded.done",
                     [(s.path.name, s.offset, s.damage, s.done) for s in touched],
                 )
+        if receipts is not None:
+            receipts.committed(caught_up=batch.entries < max_entries)
         for segment in touched:
+            self._damage[segment.path.name] = self._damage.get(segment.path.name, 0) + segment.damage
             self._offsets[segment.path.name] = segment.offset
             report.damage += segment.damage
             if segment.done:
@@ -169,6 +202,16 @@ class Ingest:
             report.lag_seconds = max(0.0, time.time() - batch.newest / 1e9)
         self._remove_done()
         return report
+
+    def _tell(self, receipts: Taking, touched: list[_Segment], dead: set[str]) -> None:
+        """What else than calls the log is told of: damage, segments that somebody took away, workers that ended."""
+        for segment in touched:
+            if segment.damage:
+                receipts.damaged(segment.path.name, self._damage.get(segment.path.name, 0) + segment.damage)
+        for name in self._offsets:
+            if name not in self._done and not (self._directory / name).exists():
+                receipts.damaged(name, 0)
+        receipts.ended(sorted(dead))
 
     def _survey(self) -> tuple[dict[str, list[_Segment]], set[str]]:
         """Returns the segments to read by incarnation, oldest first, and the incarnations that have ended.
@@ -231,7 +274,10 @@ class Ingest:
 class _Batch:
     """The calls that one step finishes. `open_calls` is the ingester's own, kept in step with the table."""
 
-    def __init__(self, rows: Rows, learned: Learned, open_calls: dict[str, tuple[str, Intent]]) -> None:
+    def __init__(
+        self, rows: Rows, learned: Learned, open_calls: dict[str, tuple[str, Intent]], receipts: Taking | None
+    ) -> None:
+        self._receipts = receipts
         self._rows = rows
         self._learned = learned
         self._open = open_calls
@@ -257,15 +303,22 @@ class _Batch:
                 call = entry.call
                 found = open_calls.pop(call, None)
                 if found is None:
-                    pairs.append((_lost_intent(call, self.newest, incarnation), entry))
+                    lost = _lost_intent(call, self.newest, incarnation)
+                    pairs.append((lost, entry))
+                    if self._receipts is not None:
+                        self._receipts.call(incarnation, lost, entry, None, entry.received)
                     continue
                 if call in new:
                     new.discard(call)
                 else:
                     self._ended.append((call,))
                 pairs.append((found[1], entry))
+                if self._receipts is not None:
+                    self._receipts.call(found[0], found[1], entry, found[1].sent, entry.received)
             elif type(entry) is Outcome:
                 self._learned.add(entry)
+            elif type(entry) is Outward and self._receipts is not None:
+                self._receipts.outward(incarnation, entry)
 
     def abandon(self, dead: set[str]) -> None:
         """Ends every open call of the dead incarnations as unknown."""
@@ -285,7 +338,9 @@ class _Batch:
         return len(self.pairs)
 
     def _end(self, call: str, end: Settlement) -> None:
-        _, intent = self._open.pop(call)
+        incarnation, intent = self._open.pop(call)
+        if self._receipts is not None:
+            self._receipts.call(incarnation, intent, end, intent.sent)
         if call in self._new:
             self._new.discard(call)
         else:

@@ -37,7 +37,9 @@ from zlib import crc32
 import msgspec
 
 from freehold.errors import InternalError
-from freehold.record.entries import Entry
+from freehold.record.entries import Entry, Intent
+from freehold.record.receipts.places import body_hash
+from freehold.record.receipts.sent import BodyHash, Outward, Sent, Sink
 
 SEGMENT_BYTES: Final = 64 * 1024 * 1024
 GROWTH: Final = 1024 * 1024
@@ -48,7 +50,7 @@ _HEADER: Final = Layout("<II")
 _FRAME_MAX: Final = _HEADER.size + MAX_PAYLOAD
 _CHUNK: Final = 2 * 1024 * 1024
 _NAME: Final = re.compile(r"(?P<worker>[A-Za-z0-9_]+)-(?P<start>\d+)\.(?P<segment>\d{6,})")
-_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[iso]", re.DOTALL)
+_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[ieso]", re.DOTALL)
 """How every payload begins in msgpack: the array's header, then the tag, a string of one character."""
 
 State = Literal["more", "end", "torn"]
@@ -85,6 +87,9 @@ class Journal:
         self._room = 0
         """Where the next call of `_make_room` is due."""
         self._offset = 0
+        self.calls = 0
+        """Calls outward that were written down."""
+        self._hash: BodyHash | None = None
         self.path = directory
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,8 +117,28 @@ class Journal:
         memory[start : start + size] = payload
         _HEADER.pack_into(memory, offset, size, crc32(payload, offset))
         self._offset = start + size
+        kind = type(entry)
+        if kind is Intent or kind is Outward:
+            self.calls += 1
         if self._fsync:
             self._flush()
+
+    def sent(self, sink: Sink, call: str, *bodies: bytes) -> Sent:
+        """Returns what the next entry, which must be an intent or an `Outward`, is to say of what goes out with it.
+
+        The key of the digests lies beside the journals, in `receipts`, for all workers. Raises `JournalError` or
+        `InternalError` where it cannot be had: then nothing may go out.
+        """
+        hashed = self._hash or self._open_hash()
+        size = len(bodies[0]) if len(bodies) == 1 else sum(map(len, bodies))
+        return Sent(self.calls + 1, sink, size, hashed.digest(call, *bodies))
+
+    def _open_hash(self) -> BodyHash:
+        try:
+            self._hash = found = body_hash(self._directory.parent / "receipts")
+        except OSError as error:
+            raise self._failed("cannot have its key for digests", error) from error
+        return found
 
     def _make_room(self, size: int) -> None:
         """For a payload of `size` bytes: a larger mapping, or a new segment. Raises `JournalError`."""

@@ -13,7 +13,10 @@ from freehold.call.operation import Operation
 from freehold.call.talk import Talk
 from freehold.classify import Facts
 from freehold.decide import Choice, Plan, Policy, World, plan
+from freehold.decide.eligible import cannot
+from freehold.decide.eligible_caller import Caller
 from freehold.decide.money import quota_spent, short_of_money
+from freehold.decide.policy import HEADERS
 from freehold.dialects.conversation import Conversation, Text
 from freehold.errors import FreeholdError, NoCandidate
 from freehold.labels.rules import HEADER as LABEL
@@ -24,6 +27,8 @@ from freehold.serve.sessions import lot, session_key
 
 SESSION = (b"x-freehold-session", b"session_id")
 """Headers by which clients name their conversation; the second is Codex's."""
+SAYING = frozenset((LABEL, *HEADERS))
+"""Headers that say something of who may answer."""
 
 
 def decide(
@@ -33,6 +38,15 @@ def decide(
     headers = exchange.headers
     book = gateway.rulebook
     caller = book.caller(principal)
+    alone = choice.alone
+    if (
+        alone is not None
+        and principal.budget is None
+        and SAYING.isdisjoint(headers)
+        and _plain(gateway, caller, known, alone)
+    ):
+        known.label = caller.floor
+        return alone
     claimed = headers.get(LABEL)
     known.label = caller.floor if claimed is None else book.rules.label(caller.floor, claimed)
     now = time.time()
@@ -47,6 +61,17 @@ def decide(
     if not decision.attempts:
         raise nobody(gateway, principal, known, decision, now)
     return decision
+
+
+def _plain(gateway: Gateway, caller: Caller, known: Facts, alone: Plan) -> bool:
+    """Whether a plan of one deployment holds as it is: the way of most requests, so it is asked in the least words."""
+    deployment = alone.attempts[0]
+    return (
+        caller.admits(deployment)
+        and cannot(deployment, known, "direct") is None
+        and gateway.health(deployment) is None
+        and not gateway.shared.rollouts.trials
+    )
 
 
 def _look_closer(

@@ -26,9 +26,11 @@ from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError
 from freehold.record.entries import Decided, Intent, Outcome, Settlement
+from freehold.record.receipts.sent import Sink
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway
 from freehold.serve.learning import decided, in_words
+from freehold.serve.outward import Source, outward, sink_of
 from freehold.serve.quality import broke_schema
 from freehold.serve.repeats import Asked
 from freehold.serve.sessions import cached_next
@@ -58,6 +60,13 @@ class Call(Struct):
     first: int = 0
     """Microseconds until the first content of a stream came."""
     open: bool = True
+    received: int = 0
+    """Bytes of answers."""
+
+    def also(self, body: bytes) -> None:
+        """Writes down one more body of the same attempt; what is answered to it counts for the attempt."""
+        recorder = self.recorder
+        outward(recorder.gateway, "part", sink_of(recorder.gateway, self.target), recorder.source(self.call), body)
 
     def end(
         self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None, lost: str = ""
@@ -91,6 +100,7 @@ class Call(Struct):
                 receipt.model[:200] if receipt else "",
                 error,
                 lost,
+                self.received,
             )
         )
         recorder.upstream += total
@@ -111,8 +121,11 @@ class Leg:
         self._recorder = recorder
         self._reason = reason
 
-    def begin(self, target: Target, attempt: int, why: str = "fallback") -> Call:
-        return self._recorder.write(target, self._reason if attempt == 1 else why)
+    def begin(self, target: Target, attempt: int, why: str, body: bytes) -> Call:
+        return self._recorder.write(target, self._reason if attempt == 1 else why, body)
+
+    def fetching(self, host: str, url: str) -> None:
+        self._recorder.fetching(host, url)
 
 
 class RequestRecorder:
@@ -179,16 +192,24 @@ class RequestRecorder:
             worst = at_most(decision.attempts[0], known)
             self._money = gateway.shared.budgets.hold(principal, worst or 0.0)
 
-    def begin(self, target: Target, attempt: int, why: str = "fallback") -> Call:
+    def begin(self, target: Target, attempt: int, why: str, body: bytes) -> Call:
         """Writes the intent. Raises when it cannot be written: then nothing may be called."""
-        return self.write(target, self._decision.reason if attempt == 1 else why)
+        return self.write(target, self._decision.reason if attempt == 1 else why, body)
+
+    def fetching(self, host: str, url: str) -> None:
+        """Writes down that `host` is asked for what a URL of this request points at."""
+        outward(self.gateway, "fetch", Sink(host), self.source(self._exchange.request_id), url.encode())
+
+    def source(self, name: str) -> Source:
+        """Returns for whom something is sent besides the attempts themselves."""
+        return Source(name, self._exchange.request_id, self.principal.name, in_words(self.known.label))
 
     def leg(self, reason: str, told: str = "") -> Leg:
         """For the attempts of one more call, made for `reason`; `told` is what the client is told of it, if more."""
         self._told = told or reason
         return Leg(self, reason)
 
-    def write(self, target: Target, reason: str) -> Call:
+    def write(self, target: Target, reason: str, body: bytes) -> Call:
         """Writes the intent of one more attempt."""
         self.begun += 1
         request_id = self._exchange.request_id
@@ -214,6 +235,7 @@ class RequestRecorder:
                 reason,
                 in_words(known.label),
                 self._decided,
+                gateway.journal.sent(target.sink or sink_of(gateway, target), call, body),
             )
         )
         self._decided = None
@@ -328,5 +350,6 @@ class RequestRecorder:
             last.end("failed", 0, None, "internal_error", None)
         for earlier in self._earlier:
             earlier.end("failed", 0, None, "internal_error", None)
+        self._earlier = []
         if self._hold is not None:
             self._hold.settle(self.used)

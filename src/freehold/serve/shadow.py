@@ -25,6 +25,9 @@ from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError, InternalError, UpstreamBroken
 from freehold.own.rollout import check_shadow
 from freehold.record.entries import Intent, Settlement
+from freehold.record.receipts.sent import Sink
+from freehold.serve.learning import in_words
+from freehold.serve.outward import Source, outward, sink_of
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway
@@ -132,20 +135,35 @@ class ShadowRecorder:
         self._open = False
         self.began = 0
         self.first = 0
+        self.received = 0
+        self._sink = Sink("")
 
-    def begin(self, target: Target, attempt: int, why: str = "") -> "ShadowRecorder":
+    def begin(self, target: Target, attempt: int, why: str, body: bytes) -> "ShadowRecorder":
         """Writes the intent."""
         known, deployment = self._known, target.deployment
+        self._sink = sink_of(self._gateway, target)
         self.began = time.time_ns()
         self.call, self._open = f"{self._request}-{attempt}", True
         self._gateway.journal.append(
             Intent(
                 self.call, self._request, self.began, attempt, self._key, known.asked, deployment.name,
                 deployment.provider, deployment.model, known.kind, deployment.owned, known.stream, 0,
-                self._gateway.version, f"shadow of {self._answered}",
+                self._gateway.version, f"shadow of {self._answered}", in_words(known.label), None,
+                self._gateway.journal.sent(self._sink, self.call, body),
             )
         )  # fmt: skip
         return self
+
+    def also(self, body: bytes) -> None:
+        """Writes down one more body of the attempt."""
+        outward(self._gateway, "part", self._sink, self._source(self.call), body)
+
+    def fetching(self, host: str, url: str) -> None:
+        """Writes down that a server is asked for what a URL points at."""
+        outward(self._gateway, "fetch", Sink(host), self._source(self._request), url.encode())
+
+    def _source(self, name: str) -> Source:
+        return Source(name, self._request, self._key, in_words(self._known.label))
 
     def end(
         self, outcome: str, status: int, usage: Usage | None, error: str, receipt: Receipt | None, lost: str = ""
@@ -160,6 +178,6 @@ class ShadowRecorder:
             Settlement(
                 self.call, outcome, status, used.uncached, used.cache_read, used.cache_write_5m, used.cache_write_1h,
                 used.output, used.reasoning, used.audio_input, used.audio_output, used.estimated, total, total,
-                receipt.id[:200] if receipt else "", receipt.model[:200] if receipt else "", error, lost,
+                receipt.id[:200] if receipt else "", receipt.model[:200] if receipt else "", error, lost, self.received,
             )
         )  # fmt: skip

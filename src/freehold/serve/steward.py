@@ -29,6 +29,8 @@ from freehold.config.schema_routing import Auto
 from freehold.config.sizes import parse_size
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import database, home, journal_dir, keys_file, log_dir, run_dir, write_private
+from freehold.labels.policies import rows as terms
+from freehold.labels.rules import today
 from freehold.own.budget import Budget
 from freehold.own.catalog import engine_specs, reasons, unpulled, words
 from freehold.own.engine import Progress
@@ -40,6 +42,7 @@ from freehold.own.weights.store import open_store
 from freehold.record.ingest import Ingest
 from freehold.record.metrics import fold_departed, save_ledger
 from freehold.record.prices import Pricer, price_age
+from freehold.record.receipts.taking import open_receipts
 from freehold.record.store import Store
 from freehold.record.usage import spent_by_key
 from freehold.serve.board import STEWARD, Board, Load
@@ -58,6 +61,7 @@ LOCAL_EVERY = 30.0
 STORE_EVERY = 0.25
 JUDGE_EVERY = 1.0
 FOLD_EVERY = 5.0
+SIGN_EVERY = 60.0
 SPENT_EVERY = 2.0
 
 
@@ -205,7 +209,9 @@ class _Ledger:
         self._thread = thread
         self._store = Store(database())
         self._pricer = _pricer(loaded)
-        self._ingest = Ingest(self._store, journal_dir(), self._pricer)
+        self._ingest = Ingest(self._store, journal_dir(), self._pricer, lambda: open_receipts(home(), os.environ))
+        self._terms_at = today()
+        self._signed_at = 0.0
         self._loaded = loaded
         self._rates_due = True
         self._spending = Spending()
@@ -233,7 +239,7 @@ class _Ledger:
         while not stop.is_set():
             try:
                 busy = await loop.run_in_executor(self._thread, self._step)
-                if self._rates_due:
+                if self._rates_due or self._terms_expired():
                     self._rates_due = False
                     await loop.run_in_executor(self._thread, self._publish_rates)
             except Exception as error:
@@ -241,6 +247,12 @@ class _Ledger:
                 busy = False
             if not busy:
                 await _pause(stop, INGEST_EVERY)
+
+    def _terms_expired(self) -> bool:
+        """Whether a provider's terms have expired since the last look. Then the workers begin anew with the rates, and
+        what they knew of who may see what is forgotten."""
+        before, self._terms_at = self._terms_at, today()
+        return before != self._terms_at and any(before < row.expires <= self._terms_at for row in terms().values())
 
     async def finish(self) -> None:
         """Takes in what the workers left when they stopped. What cannot be written now waits in the journals."""
@@ -251,6 +263,7 @@ class _Ledger:
         try:
             while self._step():
                 pass
+            self._ingest.sign()
         except Exception as error:
             _say(f"the ledger could not be completed: {type(error).__name__}: {error}; the next start will go on")
         self._ingest.close()
@@ -268,6 +281,9 @@ class _Ledger:
             self._floors.step(self._store.connection)
         if report.entries >= INGEST_BATCH:
             return True
+        if not 0 <= start - self._signed_at < SIGN_EVERY:
+            self._ingest.sign()
+            self._signed_at = start
         if not report.locked and not 0 <= start - self._spending_at < SPENT_EVERY:
             self._spending_at = start
             self._spending.publish(self._store.connection, self._loaded.config, start)

@@ -72,6 +72,11 @@ def test_what_is_found(text: str, expected: tuple[str, str] | None) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
+        ("RCCMNL83S18D969H", ("national_id", "RCCMNL83S18D969H")),
+        ("RCCMNL83S18D969X", None),
+        ("is 390.533.447-05 yours?", ("national_id", "390.533.447-05")),
+        ("756.9217.0769.85", ("national_id", "756.9217.0769.85")),
+        ("11010519491231002X", ("national_id", "11010519491231002X")),
         ("PESEL: 44051401359", ("national_id", "44051401359")),
         ("PESEL: 44051401358", None),
         ("codice fiscale RCCMNL83S18D969H", ("national_id", "RCCMNL83S18D969H")),
@@ -85,6 +90,17 @@ def test_what_is_found(text: str, expected: tuple[str, str] | None) -> None:
 )
 def test_national_numbers(text: str, expected: tuple[str, str] | None) -> None:
     assert (expected in found(text)) if expected else not [one for one in found(text) if one[0] == "national_id"]
+
+
+@stdnum
+def test_a_checker_that_fails_has_not_refused_the_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    from freehold.check.detect import national
+
+    def broken(number: str) -> bool:
+        raise KeyError(number)
+
+    monkeypatch.setattr(national, "_checker", lambda module: broken)
+    assert ("national_id", "44051401358") in found("PESEL: 44051401358")
 
 
 def test_what_is_missing_is_named_and_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,13 @@ def test_lower_case_and_plain_views_keep_their_places(text: str) -> None:
         assert all(0 <= start <= end <= len(text) for start, end in zip(starts, ends, strict=True))
 
 
+def test_lower_case_is_pythons_for_every_letter_that_keeps_its_length() -> None:
+    for character in map(chr, [*range(0x80, 0xD800), *range(0xE000, 0x20000)]):
+        small = character.lower().encode()
+        if small != character.encode() and len(small) == len(character.encode()) and character != "Σ":
+            assert View(character).low == small, hex(ord(character))
+
+
 def test_half_a_surrogate_pair_is_text_too() -> None:
     text = "\ud800 anna@example.com \udfff"
     assert [text[one.start : one.end] for one in scan(text, RULES)] == ["anna@example.com"]
@@ -110,7 +117,10 @@ def test_what_fails_outside_a_detector_is_a_finding_too(monkeypatch: pytest.Monk
     assert (one.type, one.start, one.end, str(one.label)) == ("detector_error", 0, 4, "restricted")
 
 
-@pytest.mark.parametrize("rule", [one for one in RULES.detectors if isinstance(one, Pattern)], ids=lambda one: one.name)
+PATTERNS = [part for one in RULES.detectors for part in getattr(one, "patterns", [one]) if isinstance(part, Pattern)]
+
+
+@pytest.mark.parametrize("rule", PATTERNS, ids=lambda one: one.name)
 def test_every_pattern_compiles_is_bounded_and_holds_its_literals(rule: Pattern) -> None:
     assert rule.longest < 20_000
     Expression(rule.pattern)
@@ -140,7 +150,7 @@ def test_repeating_a_trigger_costs_no_more_than_its_length(unit: str) -> None:
         view = View(text)
         read = 0
         for detector, places in rules._scanner._places(view).items():
-            before, after = getattr(detector, "_before", 0), detector.longest
+            before, after = getattr(detector, "before", 0), detector.longest
             read += sum(end - start for start, end in stretches(sorted(places), before, after, len(view.data)))
         counts.append(read)
     assert counts[1] <= 5 * counts[0] + 400_000

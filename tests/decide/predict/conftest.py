@@ -9,7 +9,7 @@ from freehold.measure.routing.fit import fit
 
 CODE = ["def", "return", "loop", "array", "pointer", "python", "function", "compile", "index", "string", "recursion"]
 DESK = ["letter", "invoice", "customer", "apology", "meeting", "contract", "salary", "holiday", "refund", "sign"]
-PLAIN = ["please", "would", "the", "a", "of", "and", "with", "for", "this", "that", "about", "when", "what", "you", "is"]
+PLAIN = ["please", "would", "the", "a", "of", "and", "with", "for", "this", "that", "about", "when", "you", "is"]
 
 
 def prompt(rng: random.Random, words: list[str]) -> str:

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from freehold.decide.predict import Head, Predictor, Reading, default
 
-CODE = "Please write a python function with a loop over the array and return the index"
-DESK = "Please write a letter to the customer about the refund and the contract"
+CODE = "Please def a python function with a loop of the array and return when you compile this string for that index"
+DESK = "Please sign a letter for the customer about this meeting and that contract, with the refund of the holiday"
 
 
 def p(predictor: Predictor, text: str, name: str) -> float:
@@ -68,6 +68,18 @@ def test_names_are_forgotten_before_there_are_too_many(small: Predictor) -> None
 def test_a_reading_of_another_basis_is_refused(small: Predictor) -> None:
     with pytest.raises(ValueError, match="a reading of 3 numbers"):
         small.quality(Reading((0.0, 1.0, 2.0)), ["coder"])
+
+
+@pytest.mark.parametrize("trigger", ["zx qv jklm wub trinn ov kest ", "!!!!!!!! ", "cohomology " * 40, "\u200b" * 50])
+def test_a_string_put_before_a_prompt_has_bounded_say(trigger: str) -> None:
+    """Repeating it changes nothing but the length, and no string takes a reading out of its bounds."""
+    predictor = default()
+    prompt = "A company sells 40 chairs a day at 12 dollars each. How much does it take in a week of five days? " * 4
+    names = ["gpt-4o-2024-08-06", "gemma-2-9b-it"]
+    plain, swayed = (
+        [one.p for one in predictor.quality(predictor.read(text), names)] for text in (prompt, trigger + prompt)
+    )
+    assert max(abs(a - b) for a, b in zip(plain, swayed, strict=True)) < 0.2
 
 
 def test_a_stored_reading_is_enough(small: Predictor) -> None:

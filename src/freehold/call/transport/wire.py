@@ -184,10 +184,12 @@ class Connection(asyncio.Protocol):
                 self._transport.abort()
 
     def _check(self) -> None:
-        if self.broken is not None:
-            raise UpstreamCut(self.broken)
-        if self.closed:
-            raise UpstreamCut("the connection to the provider was closed before its answer ended")
+        if self.broken is None and not self.closed:
+            return
+        flight = self._flight
+        if flight is not None and flight.failure is not None:
+            raise flight.failure  # it was we who closed it
+        raise UpstreamCut(self.broken or "the connection to the provider was closed before its answer ended")
 
     async def _wait(self, wanted: int) -> None:
         flight = self._flight

@@ -274,11 +274,12 @@ class Assignments:
         "contraseña".encode(), b"senha", b"pwd", b"secret", b"token", b"_key", b"-key", b"apikey", b"api key",
         b"accesskey", b"privatekey", b"secretkey", b"authkey", b"credential",
     )  # fmt: skip
-    _find = Expression(
+    _name = Expression(
         rb"(?i)(" + b"|".join(literals) + rb")([A-Za-z0-9_\-]{0,24})"
         rb"""["'`\])]{0,2}\s{0,3}(=>|:=|===|==|!=|=|::|:|\bis\b|\bist\b|\bes\b|\best\b|\b\xc3\xa9\b)\s{0,3}"""
-        rb"""(?:[a-zA-Z]?["'`]([^"'`\n\\]{4,200})["'`]|([^\s"'`,;)}\]<>]{6,200}))"""
     )
+    _value = Expression(rb"""[^\s"'`,;)}\]<>]{6,200}""")
+    _quoted = Expression(rb"""(?:[a-zA-Z]?"[^"'`\n\\]{4,200}"|[a-zA-Z]?'[^"'`\n\\]{4,200}'|`[^"'`\n\\]{4,200}`)""")
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         data = view.data
@@ -287,18 +288,20 @@ class Assignments:
             tail = data[place + 3 : place + 50]
             if place < done or not (b"=" in tail or b":" in tail or b" is" in tail or b" es" in tail):
                 continue
-            match = self._find.match(data, place, len(data))
-            if match is None:
+            match = self._name.match(data, place, len(data))
+            if match is None or match.group(3) in (b"==", b"===", b"!=", b"::"):
                 continue
-            name = match.group(1).lower()
-            rest = match.group(2).lower()
-            group = 4 if match.span(4) != (-1, -1) else 5
-            start, end = match.span(group)
-            value = data[start:end].decode("utf-8", "replace").rstrip(".,!?")
+            value = self._quoted.match(data, match.end(), len(data))
+            start, end = match.end(), 0
+            if value is not None:
+                start, end = match.end() + 1 + (data[match.end()] not in b"\"'`"), value.end() - 1
+            elif (bare := self._value.match(data, match.end(), len(data))) is not None:
+                end = bare.end()
             said = match.group(3).isalpha() or match.group(3)[:1] > b"\x7f"
-            if match.group(3) not in (b"==", b"===", b"!=", b"::") and _is_secret(name, rest, value, group == 4, said):
+            text = data[start:end].decode("utf-8", "replace").rstrip(".,!?")
+            if text and _is_secret(match.group(1).lower(), match.group(2).lower(), text, value is not None, said):
                 done = end
-                yield Hit("secret", start, start + len(value.encode()), self.name, 0.75, 1)
+                yield Hit("secret", start, start + len(text.encode()), self.name, 0.75, 1)
 
 
 _NOT_THE_VALUE = re.compile(
@@ -313,6 +316,7 @@ _NOT_THE_VALUE = re.compile(
 _PASSWORDS = (b"pass", b"kennwort", b"mot de", b"contra", b"senha", b"pwd")
 _WORDS = re.compile(r"[A-Za-z]+(?:[_.\-/ ][A-Za-z]+)*\d{0,1}")
 _PATHS = re.compile(r"(?:[a-z]+://|\.{0,2}/|~/|[A-Za-z]:\\|\d+(?:\.\d+)*$|\d{4}-\d\d-\d\d)")
+_UNCALLED = frozenset("([{")
 _CALLS = re.compile(r"[A-Za-z_][\w.]*(?:\(|\[|->|$)")
 
 
@@ -322,6 +326,8 @@ def _is_secret(name: bytes, rest: bytes, value: str, quoted: bool, said: bool) -
         return False
     if _stands_for(value) or value.lower() in _NO_PASSWORDS or _PATHS.match(value):
         return False
+    if not quoted and (not _UNCALLED.isdisjoint(value) or "=" in value.rstrip("=")):
+        return False
     letters = any(c.isalpha() for c in value)
     digits = any(c.isdigit() for c in value)
     special = any(not c.isalnum() and c not in "_-. " for c in value)
@@ -329,7 +335,7 @@ def _is_secret(name: bytes, rest: bytes, value: str, quoted: bool, said: bool) -
         if " " in value or len(value) < 6 or len(value) > 100 or _WORDS.fullmatch(value):
             return False
         if said or not quoted:
-            return letters and digits and not set(value) & set("([{=") - set("=" * value.endswith("="))
+            return letters and digits
         return letters and (digits or special) and "%" not in value and not value.startswith(("\\", ":", "-"))
     if len(value) < 16 or " " in value or "(" in value or not letters or not digits:
         return False

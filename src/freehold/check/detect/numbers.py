@@ -17,10 +17,12 @@ from freehold.check.detect.around import alone, ends_with, near
 from freehold.check.detect.checks import luhn
 from freehold.check.detect.expression import WORD, Expression
 from freehold.check.detect.finding import Hit
+from freehold.check.detect.national import shaped
 from freehold.check.detect.view import View
 
 _SHAPES = Expression(
-    rb"\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]{1,4}){2,7}"
+    rb"\b(?:[0-9]{17}[0-9Xx]|[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]|[A-Z]{4}[0-9]{6}[HMX][A-Z]{5}[A-Z0-9][0-9])\b"
+    rb"|\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]{1,4}){2,7}"
     rb"|\b(?:0x[0-9a-fA-F]{40}|bc1[a-z0-9]{25,87}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b"
     rb"|\b(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}|\b[0-9A-Fa-f]{1,4}::[0-9A-Fa-f]{1,4}\b"
     rb"|\b[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}\b"
@@ -85,12 +87,18 @@ class Numbers:
     name = "numbers"
     longest = 260
 
+    def __init__(self, *, national_ids: bool) -> None:
+        """`national_ids`: whether python-stdnum is there to check them with."""
+        self._national_ids = national_ids
+
     def find(self, view: View) -> Iterator[Hit]:
         data = view.data
         for match in _SHAPES.finditer(data, 0, len(data)):
             start, end = match.span()
             value = data[start:end]
-            if value.isdigit():
+            if self._national_ids and 14 <= end - start <= 18 and (hit := shaped(view, start, end)) is not None:
+                yield hit
+            elif value.isdigit():
                 yield from _plain_digits(view, start, end)
             elif value[4:8:3] == b"--" and end - start < 14:
                 continue  # a date, and perhaps the hour after it

@@ -9,7 +9,7 @@ It is also how many bytes a stream has to be held back. A test asks it of all of
 Patterns are compiled when they are first wanted: most never are, and hundreds would cost a start half a second.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from freehold.check.detect.expression import Expression, Found, longest, starts_word
@@ -59,7 +59,7 @@ class Pattern:
         self._score = score
         self._rank = rank
         self._group = group
-        self._before = before
+        self.before = before
         self._joined = joined
         self._low = low
 
@@ -69,49 +69,90 @@ class Pattern:
         width = longest(self.pattern)
         if width is None:
             raise ValueError(f"{self.name}: the pattern has no longest match")
-        return width + self._before
+        return width + self.before
 
     @cached_property
     def _find(self) -> Expression:
         return Expression(self.pattern)
 
-    def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
-        """Yields the hits around `places`, where literals begin, in ascending order."""
-        data = view.low if self._low else view.data
-        few = self.exact and len(places) < _MANY
-        matches = self._at(data, places) if few else self._around(data, places)
-        for match in matches:
-            start, end = match.span(self._group)
-            score: float | None = self._score
-            if self._check is not None:
-                score = self._check(view.data[start:end].decode("utf-8", "replace"))
-            if score is not None:
-                yield Hit(self.type, start, end, self.name, score, self._rank)
+    def find(self, view: View, places: Sequence[int]) -> Sequence[Hit]:
+        """Returns the hits around `places`, where literals begin, in ascending order.
 
-    def _at(self, data: bytes, places: Sequence[int]) -> Iterator[Found]:
+        Most look-ups find nothing, so this is written out flat: a chain of generators costs more than RE2's answer.
+        """
+        data = view.low if self._low else view.data
+        if self.exact and len(places) < _MANY:
+            return self._at(view, data, places)
+        hits: list[Hit] = []
+        for start, end in stretches(places, self.before, self.longest, len(data)):
+            match = self._find.search(data, start, end)
+            while match is not None:
+                start = match.end()
+                if not self.exact or self._joined or starts_word(data, match.start()):
+                    self._take(view, match, hits)
+                match = self._find.search(data, start, end)
+        return hits
+
+    def _at(self, view: View, data: bytes, places: Sequence[int]) -> Sequence[Hit]:
+        hits: list[Hit] = []
         done = 0
         for place in places:
             if place >= done and (self._joined or starts_word(data, place)):
                 match = self._find.match(data, place, len(data))
                 if match is not None:
                     done = match.end()
-                    yield match
+                    self._take(view, match, hits)
+        return hits
 
-    def _around(self, data: bytes, places: Sequence[int]) -> Iterator[Found]:
-        for start, end in stretches(places, self._before, self.longest, len(data)):
-            for match in self._find.finditer(data, start, end):
-                if not self.exact or self._joined or starts_word(data, match.start()):
-                    yield match
+    def _take(self, view: View, match: Found, hits: list[Hit]) -> None:
+        start, end = match.span(self._group)
+        score: float | None = self._score
+        if self._check is not None:
+            score = self._check(view.data[start:end].decode("utf-8", "replace"))
+        if score is not None:
+            hits.append(Hit(self.type, start, end, self.name, score, self._rank))
 
 
-def stretches(places: Iterable[int], before: int, after: int, length: int) -> Iterator[tuple[int, int]]:
-    """Yields what lies around the places, joined where it overlaps: together never more than the text."""
+class Alternatives:
+    """Patterns with the same literals, asked together first: where none of them matches, one look says so for all."""
+
+    exact = False
+
+    def __init__(self, name: str, patterns: Sequence[Pattern]) -> None:
+        self.name = name
+        self.patterns = tuple(patterns)
+        self.literals = patterns[0].literals
+        self.needs: tuple[bytes, ...] = ()
+        self._before = max(pattern.before for pattern in patterns)
+
+    @cached_property
+    def longest(self) -> int:
+        return max(pattern.longest for pattern in self.patterns)
+
+    @cached_property
+    def _any(self) -> Expression:
+        return Expression(b"|".join(b"(?:" + pattern.pattern + b")" for pattern in self.patterns))
+
+    def find(self, view: View, places: Sequence[int]) -> Sequence[Hit]:
+        low = view.low
+        for start, end in stretches(places, self._before, self.longest, len(low)):
+            if self._any.search(low, start, end) is not None:
+                return [hit for pattern in self.patterns for hit in pattern.find(view, places)]
+        return ()
+
+
+def stretches(places: Sequence[int], before: int, after: int, length: int) -> Sequence[tuple[int, int]]:
+    """Returns what lies around the places, joined where it overlaps: together never more than the text."""
+    if len(places) == 1:
+        return ((max(0, places[0] - before), min(length, places[0] + after)),)
+    found: list[tuple[int, int]] = []
     start = end = -1
     for place in places:
         if end < 0 or place - before > end:
             if end >= 0:
-                yield start, end
+                found.append((start, end))
             start = max(0, place - before)
         end = min(length, max(end, place + after))
     if end >= 0:
-        yield start, end
+        found.append((start, end))
+    return found

@@ -7,10 +7,9 @@ classes of OWASP's LLM01, published attack collections (as facts about what atta
 look-alikes: customers who ask to ignore an e-mail, developers who write about system prompts.
 """
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from freehold.check.detect.pattern import Pattern
+from freehold.check.detect.pattern import Alternatives, Pattern
 
 
 class Phrase(NamedTuple):
@@ -50,7 +49,7 @@ PHRASES = (
     Phrase("override-the", 0.4, _DROPS, _DROP + r" the " + _ORDERS + r"\b", 8),
     Phrase("override-else", 0.65, "ignor;disregard;forget", r"(?:ignore|disregard|forget) (?:everything|anything|all) else[\s,]{1,3}(?:and|then|just|now)\b"),
     Phrase("override-user", 0.7, "ignor;disregard", r"(?:ignore|disregard) (?:the |what the )?user(?:'s|s)? (?:actual |original |real )?(?:request|question|query|instructions?|input|message|prompt|wishes|says|asks|asked)"),
-    Phrase("instructions-are-fake", 0.7, "above;before;previous", r"(?:instructions?|rules|prompts?|guidelines|text|messages?) (?:above|before(?: this)?|given) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|test|invalid|outdated|not real|false|obsolete|lies?)\b|previous (?:instructions?|rules|prompts?|guidelines) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|a test|invalid|outdated|not real|false|obsolete|lies?)\b", 30),
+    Phrase("instructions-are-fake", 0.7, "fake;void;is invalid;are invalid;is outdated;are outdated;not real;is obsolete;are obsolete;is false;are false;is wrong;are wrong;was wrong;were wrong;a test;are lies;was a;were a", r"(?:instructions?|rules|prompts?|guidelines|text|messages?) (?:above|before(?: this)?|given) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|test|invalid|outdated|not real|false|obsolete|lies?)\b|previous (?:instructions?|rules|prompts?|guidelines) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|a test|invalid|outdated|not real|false|obsolete|lies?)\b", 64),
     Phrase("override-told", 0.85, _DROPS, _DROP + r"\s{1,4}" + _FEW + r"(?:(?:what|everything|anything|all|whatever)(?: that)? (?:you(?:'ve| have)?|i|we|they|was|has been|were) (?:were |was |been |have been |had been |just )?(?:told|said|instructed|given|programmed|taught|trained|read|learned|asked)|(?:everything|all|anything|text|words|content|messages?|conversation)(?: that)?(?: (?:is|was|came|comes|written|said|stated|has come))? (?:above|before(?: this)?|prior|previously|up to (?:now|this point)|so far|until now)\b)", 8),
     Phrase("override-given", 0.85, _DROPS, _DROP + r"\s{1,4}" + _FEW + _ORDERS + r"\b(?:[^.!?;:\n]{0,24}\s)?(?:above|before(?: this)?|previously|earlier|given (?:to you|by|above|before)|(?:that )?you (?:were|have|had|got|received|are)|so far|until now|from (?:the )?(?:system|developer|before|above|openai|anthropic|google))\b", 8),
     Phrase("override-context", 0.6, _DROPS, _DROP + r"\s{1,4}(?:about )?(?:all|every|everything|any)\b(?:[^.!?;\n]{0,40}\s)?(?:questions?|assignments?|tasks?|conversations?|inputs?|texts?|requests?|messages?|information|chats?|queries|knowledge)\b(?:[^.!?;\n]{0,16}\s)?(?:before|previous(?:ly)?|above|earlier|prior|so far|until now|(?:that )?i(?:'ve| have)? (?:asked|given|told|sent)|you (?:got|received|were|have|had))\b", 8),
@@ -106,16 +105,23 @@ PHRASES = (
 )  # fmt: skip
 
 
-def injection_phrases() -> Iterator[Pattern]:
+def injection_phrases() -> list[Pattern | Alternatives]:
+    """Returns the detectors of all phrases; those with the same literals as one."""
+    groups: dict[str, list[Pattern]] = {}
     for phrase in PHRASES:
-        yield Pattern(
-            "prompt_injection",
-            phrase.rule,
-            phrase.pattern.encode(),
-            [literal.encode() for literal in phrase.literals.split(";")],
-            score=phrase.weight,
-            exact=False,
-            before=phrase.before,
-            low=not phrase.cased,
-            needs=tuple(word.encode() for word in phrase.needs.split(";") if word),
-        )
+        groups.setdefault(phrase.literals, []).append(_pattern(phrase))
+    return [some[0] if len(some) == 1 else Alternatives(f"{some[0].name}...", some) for some in groups.values()]
+
+
+def _pattern(phrase: Phrase) -> Pattern:
+    return Pattern(
+        "prompt_injection",
+        phrase.rule,
+        phrase.pattern.encode(),
+        [literal.encode() for literal in phrase.literals.split(";")],
+        score=phrase.weight,
+        exact=False,
+        before=phrase.before,
+        low=not phrase.cased,
+        needs=tuple(word.encode() for word in phrase.needs.split(";") if word),
+    )

@@ -2,7 +2,7 @@
 `scan`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 
 from msgspec import Struct
@@ -94,7 +94,7 @@ class Rules:
         )
 
     def _placed(self, view: View, *, hidden: bool) -> list[Hit]:
-        hits = list(self._scanner.hits(view))
+        hits = self._scanner.hits(view)
         if not hits:
             return hits
         phrases = [hit for hit in hits if hit.type == INJECTION]
@@ -141,13 +141,13 @@ def _detectors(trusted_hosts: Collection[str]) -> tuple[list[Detector], list[Swe
         *known_keys(), *STRUCTURED, Urls(), PrivateKeys(), WebTokens(), Headers(), Assignments(),
         *PERSONAL, Hosts(), Links(trusted_hosts), *phrases, Encoded(lambda text: _judged(words, text)),
     ]  # fmt: skip
-    if national.installed():
+    here = national.installed()
+    if here:
         detectors.append(national.NationalIds())
-    return detectors, [Numbers(), Emails()]
+    return detectors, [Numbers(national_ids=here), Emails()]
 
 
 def _judged(words: Scanner, text: str) -> float:
     """Returns how much the phrases in a decoded text weigh together."""
     view = View(text)
-    hits: Iterable[Hit] = words.hits(view)
-    return max((hit.score for hit in weighed(view, hits)), default=0.0)
+    return max((hit.score for hit in weighed(view, words.hits(view))), default=0.0)

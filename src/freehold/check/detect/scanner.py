@@ -10,7 +10,7 @@ reads the stretch once. So the whole is linear in the text, however the text is 
 A detector that raises is a hit of its own (`detector_error`): what was not looked at is not clean.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
@@ -69,19 +69,21 @@ class Scanner:
             list(literals), matchkind=MatchKind.Standard, implementation=Implementation.DFA
         )
 
-    def hits(self, view: View) -> Iterator[Hit]:
-        """Yields what all detectors find, in no order, overlaps and all."""
+    def hits(self, view: View) -> list[Hit]:
+        """Returns what all detectors find, in no order, overlaps and all."""
+        hits: list[Hit] = []
         for detector, places in self._places(view).items():
             places.sort()  # they come in the order of their ends
             try:
-                yield from detector.find(view, places)
+                hits += detector.find(view, places)
             except Exception:
-                yield _failed(detector.name, view)
+                hits.append(_failed(detector.name, view))
         for sweep in self._sweeps:
             try:
-                yield from sweep.find(view)
+                hits += sweep.find(view)
             except Exception:
-                yield _failed(sweep.name, view)
+                hits.append(_failed(sweep.name, view))
+        return hits
 
     def _places(self, view: View) -> dict[Detector, list[int]]:
         data = view.data

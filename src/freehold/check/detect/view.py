@@ -38,6 +38,11 @@ MIXED = re.compile(f"[A-Za-z][{_OTHER}]|[{_OTHER}][A-Za-z]")
 _CHANGED = re.compile(f"[{INVISIBLE}{_SHAPED}{_OTHER}]+")
 
 
+_CASED = Expression(
+    rb"[\xc3-\xd6]|\xe1[\x82\x83\x8e\x8f\xb2\xb8-\xbf]|\xe2[\x84-\x86\x92\x93\xb0-\xb3]|\xea[\x99-\x9f\xad\xae]|\xef\xbc"
+    rb"|\xf0[\x90\x91\x96\x9e]"
+)
+"""First bytes, in UTF-8, of the scripts that have two cases; quotation marks and dashes are not among them."""
 _UNEVEN = Expression(
     "|".join(
         "\u0130\u023a\u023e\u1e9e\u2126\u212a\u212b\u2c62\u2c64\u2c6d\u2c6e\u2c6f\u2c70\u2c7e\u2c7f\ua78d\ua7aa\ua7ab\ua7ac\ua7ad\ua7ae\ua7b0\ua7b1\ua7b2\ua7c5\u03a3"
@@ -105,7 +110,9 @@ class View:
 
 def _lowered(text: str, data: bytes) -> bytes:
     """Returns the text in lower case with every character where it was: those whose lower case is longer stay."""
-    if len(data) == len(text) or _UNEVEN.search(data, 0, len(data)) is not None:
+    if len(data) == len(text) or _CASED.search(data, 0, len(data)) is None:
+        return data.lower()
+    if _UNEVEN.search(data, 0, len(data)) is not None:
         return data.lower()
     return text.lower().encode("utf-8", "surrogatepass")
 

@@ -23,15 +23,7 @@ MOST = 1 << 20
 
 _KEPT = b"0123456789abcdefghijklmnopqrstuvwxyz$@*"
 _TABLE = bytes(
-    c + 32
-    if 65 <= c <= 90
-    else c
-    if c in _KEPT or c >= 128
-    else 46
-    if c in b".!;\n"
-    else c
-    if c in b'?"'
-    else 32
+    c + 32 if 65 <= c <= 90 else c if c in _KEPT or c >= 128 else 46 if c in b".!;\n" else c if c in b'?"' else 32
     for c in range(256)
 )
 _MARKS = {
@@ -44,15 +36,14 @@ _MARKS = {
 _ACCENTS = re.compile("[\u0300-\u036f]+")
 _LEET = bytes.maketrans(b"0134578@$", b"oieastbas")
 _LEET_L = bytes.maketrans(b"0134578@$", b"oleastbas")
-_BANG = re.compile(rb"(?<=[A-Za-z])[!|](?=[A-Za-z])")
 _JOINED = re.compile(rb"(?<![A-Za-z0-9])(?:[A-Za-z0-9$@][.\-_*,~/]){2,}[A-Za-z0-9$@](?![A-Za-z0-9])")
 _SPACED = re.compile(rb"(?<![a-z0-9$@])(?:[a-z0-9$@] {1,6}){3,63}[a-z0-9$@](?![a-z0-9$@])")
 _RUN = re.compile(rb"([a-z])\1+")
 _RUNS = re.compile(rb"([a-z])\1{2,}")
-_TRIPLES = tuple(bytes((c,)) * 3 for c in range(97, 123))
+_SIGNS = b"0123456789$@"
 _STARS = re.compile(rb"(?<![A-Za-z*])\*+|\*+(?![A-Za-z*])")
 _SHAPE = bytes(
-    120 if chr(c).isalnum() and c < 128 or c in b"$@" else 45 if c in b".-_*,~/" else 32 for c in range(256)
+    120 if (c < 128 and chr(c).isalnum()) or c in b"$@" else 45 if c in b".-_*,~/" else 32 for c in range(256)
 )
 _GAP = re.compile(rb" {2,}")
 _LONGEST = 24
@@ -61,22 +52,47 @@ _LONGEST = 24
 def fold(text: str, known: Callable[[bytes], bool]) -> bytes:
     """Never raises. `known` says whether a word is one of the vocabulary."""
     raw = _plain(text[:MOST])
-    if b"!" in raw or b"|" in raw:
-        raw = _BANG.sub(b"i", raw)
+    for sign in (b"!", b"|"):
+        if sign in raw:
+            raw = _inside(raw, sign)
     if b"*" in raw:
         raw = _STARS.sub(b" ", raw)
     if b"-x-" in raw.translate(_SHAPE):
         raw = _JOINED.sub(lambda match: _one(match, known), raw)
     flat = raw.translate(_TABLE, b"'")
     words = _marked(flat).split()
-    if b"\1\1\1\1" in bytes([len(word) & 127 for word in words]):
+    if b"\1\1\1\1" in _lengths(words):
         words = _marked(_SPACED.sub(lambda match: _respaced(match.group(), known), b" " + flat + b" ")).split()
-    for place, word in enumerate(words):
-        if not word.isalpha() and 1 < len(word) <= _LONGEST:
-            words[place] = _read(word, known)
-    if any(map(flat.__contains__, _TRIPLES)):
+    if len(flat.translate(None, _SIGNS)) != len(flat):
+        for place, word in enumerate(words):
+            if not word.isalpha() and 1 < len(word) <= _LONGEST:
+                words[place] = _read(word, known)
+    if _tripled(b" ".join(words)):
         words = [_shortened(word, known) for word in words]
     return b" " + b"  ".join(words) + b" "
+
+
+def _inside(raw: bytes, sign: bytes) -> bytes:
+    """`k!ll` with the letter that the sign stands for; the sign stays at the ends of words."""
+    pieces = raw.split(sign)
+    for place in range(len(pieces) - 1):
+        stands = pieces[place][-1:].isalpha() and pieces[place + 1][:1].isalpha()
+        pieces[place] += b"i" if stands else sign
+    return b"".join(pieces)
+
+
+def _lengths(words: list[bytes]) -> bytes:
+    try:
+        return bytes(map(len, words))
+    except ValueError:
+        return bytes([len(word) & 255 for word in words])
+
+
+def _tripled(text: bytes) -> bool:
+    """Whether a byte stands three times in a row, found by subtracting the text from itself."""
+    number = int.from_bytes(text, "little")
+    once = number ^ number >> 8
+    return b"\0" in (once | once >> 8).to_bytes(len(text), "little")[:-2]
 
 
 def _marked(flat: bytes) -> bytes:

@@ -77,9 +77,7 @@ class Linear:
         """A probability for each of OpenAI's categories, in their order."""
         packed = sum(filter(None, map(self._packed.get, found)))
         lanes = _LANES.unpack((packed + _OFFSET).to_bytes(4 * _KINDS, "little"))
-        return [
-            logistic((lane - _HALF) * self.quantum + bias) for lane, bias in zip(lanes, self.biases, strict=True)
-        ]
+        return [logistic((lane - _HALF) * self.quantum + bias) for lane, bias in zip(lanes, self.biases, strict=True)]
 
 
 def logistic(logit: float) -> float:
@@ -94,9 +92,7 @@ def dumps(model: Linear) -> bytes:
     if byteorder == "big":
         numbers.byteswap()
     header = msgspec.json.encode(
-        Header(
-            model.reads, CATEGORIES, len(model.weights), len(names), model.quantum, model.biases, model.thresholds
-        )
+        Header(model.reads, CATEGORIES, len(model.weights), len(names), model.quantum, model.biases, model.thresholds)
     )
     body = len(header).to_bytes(4, "little") + header + zlib.compress(names + numbers.tobytes(), 9)
     return MAGIC + hashlib.sha256(body).digest() + body
@@ -177,5 +173,7 @@ def default() -> Linear:
     try:
         data = SHIPPED.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read the moderation model: {error.strerror}", hint="install Freehold again") from error
+        raise ConfigError(
+            f"cannot read the moderation model: {error.strerror}", hint="install Freehold again"
+        ) from error
     return loads(data)

@@ -2,21 +2,25 @@
 
 Three kinds of rules, and what each of them asks to be held:
 
-    always        rules without a word to trigger them: the unfinished token at the end (every key, address and hash is one,
-                  and most text never holds more than a word), groups of digits and the words just after, IBANs in groups
-    triggered     rules that begin with a literal (`password`, `-----BEGIN `, `born`): from the literal for as long as what
-                  follows it is a prefix of a match, read off the rule's own pattern (prefixes.py)
-    bounded       what neither covers: its longest match, always. None of the rules that ship is of this kind; a test says so
+    always        rules without a word to trigger them: the unfinished token at the end (every key, address and hash is
+                  one, and most text never holds more than a word), groups of digits and the words just after them
+    triggered     rules that begin with a literal (`password`, `-----BEGIN `, `born`): from the literal for as long as
+                  what follows it is a prefix of a match, read off the rule's own pattern (prefixes.py)
+    bounded       what neither covers: its longest match, always. None of the rules that ship is of this kind; a test
+                  says so
 
 A rule is asked about only if the policy does something about its type. How much is held at most follows from the rules
 (`most`): 1,009 bytes of one unbroken token, 20,000 of a private key whose end has not come, 16,000 of a web token.
 """
 
+import re
 from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 from freehold.check.detect.expression import Expression
+from freehold.check.detect.finding import DEFAULT_LABELS
 from freehold.check.detect.rules import Rules
 from freehold.check.detect.view import View, plainer
 from freehold.check.stream.prefixes import alphabet, init
@@ -30,7 +34,7 @@ _RUN = rb"[+(]?[0-9](?:[ ().\-/]{0,3}[0-9])"
 _NUMBERS = rb"\(|" + _RUN + rb"*[ ().\-/]{0,3}"
 _NUMBER = Expression(_RUN + rb"{6,}")
 _GROUPS = Expression(rb"[a-z]{2}[0-9]{2}(?: ?[a-z0-9])* ?\z")
-_DIGIT = Expression(rb"[0-9]")
+_DIGIT = re.compile(rb"[0-9]")
 _TOKEN_END = Expression(TOKEN + rb"*\z")
 _AFTER = 40
 """Bytes after a number that may say what it is, its extension among them."""
@@ -39,6 +43,7 @@ _HOST_AFTER = 32
 _LINK = Expression(
     rb"(?is)(?:!?\[[^\]\n]*(?:\](?:\[[^\]\n]*\]?|\(\s{0,3}<?[^\s)>]*\)?)?)?|<(?:i(?:m(?:g[^>]*>?)?)?)?)\z"
 )
+_LINK_OPEN = Expression(rb"\](?:\(|\[)|<img")
 _LINK_LONGEST = 1700
 _LINK_TEXT = 310
 _ODD = rb"[a-z0-9\x80-\xff]+"
@@ -75,8 +80,9 @@ _TYPES = {
     "internal-host": ("hostname",),
     "national-id": ("national_id", "health_id", "us_ssn"),
     "encoded-injection": ("prompt_injection",),
+    **dict.fromkeys(("url-credentials", "jwt", "auth-header", "assigned-secret", "private-key"), ("secret",)),
 }
-"""What rules that are code find; everything else that is code finds secrets."""
+"""What rules find that are code and no pattern."""
 
 
 class Live:
@@ -96,7 +102,7 @@ class Live:
         self._cap = 600
         """Bytes that rules without a trigger hold at most."""
         self._hidden = "hidden_unicode" in types
-        for detector in rules.detectors:
+        for detector in parts(rules):
             if not types_of(detector) & frozenset(types):
                 continue
             self.most = max(self.most, detector.longest)
@@ -125,7 +131,7 @@ class Live:
             elif pattern is not None and alphabet(pattern) <= _TOKEN_BYTES:
                 token = True
                 self._cap = max(self._cap, detector.longest)
-            elif pattern is not None and not getattr(detector, "before", getattr(detector, "_before", 0)):
+            elif pattern is not None and not getattr(detector, "before", 0):
                 alive = _matching(pattern)
             elif pattern is not None:
                 always.append(init(pattern))
@@ -193,10 +199,15 @@ class Live:
         return start, hit
 
 
-def types_of(detector: object) -> frozenset[str]:
-    """Returns the types of finding that a detector of `rules.detectors` makes."""
+def parts(rules: Rules) -> list[Any]:
+    """Returns the detectors of `rules`, those that are several asked together apart."""
+    return [part for detector in rules.detectors for part in getattr(detector, "patterns", (detector,))]
+
+
+def types_of(detector: Any) -> frozenset[str]:
+    """Returns the types of finding that a detector makes; all of them where nobody has said which."""
     kind: str | None = getattr(detector, "type", None)
-    return frozenset((kind,) if kind is not None else _TYPES.get(getattr(detector, "name", ""), ("secret",)))
+    return frozenset((kind,) if kind is not None else _TYPES.get(detector.name, DEFAULT_LABELS))
 
 
 def _matching(pattern: bytes) -> Alive:
@@ -224,9 +235,8 @@ def _number_alive(data: bytes) -> int:
 def _link_alive(data: bytes) -> int:
     end = len(data)
     found = _LINK.search(data, max(0, end - _LINK_LONGEST), end)
-    if found is not None and end - found.start() > _LINK_TEXT and b"](" not in (text := found.group() or b""):
-        if b"][" not in text and text[:1] != b"<":
-            found = _LINK.search(data, end - _LINK_TEXT, end)
+    if found is not None and end - found.start() > _LINK_TEXT and _LINK_OPEN.search(data, found.start(), end) is None:
+        found = _LINK.search(data, end - _LINK_TEXT, end)
     return end if found is None else found.start()
 
 
@@ -255,12 +265,12 @@ def _id_alive(data: bytes, place: int) -> int:
     return len(data) if found is None else found.start()
 
 
-_SWEPT = Expression(rb"[0-9@]|:[0-9a-fA-F]{0,4}:")
+_SWEPT = re.compile(rb"[0-9@]|:[0-9a-f]{0,4}:")
 
 
 def _may_sweep(data: bytes, released: int) -> bool:
     """Whether there is something from `released` on that a sweep could find: a digit, an @, colons side by side."""
-    return _SWEPT.search(data, max(0, released - 3), len(data)) is not None
+    return _SWEPT.search(data, max(0, released - 3)) is not None
 
 
 def _hex(word: bytes) -> bytes:

@@ -4,9 +4,10 @@
     redact    a mark stands in its place
     block     the answer ends before it
 
-Three modes. `hold` (the usual one) keeps back what may still become a finding, a word or so, and lets the rest through.
-`strict` keeps the whole answer back until it has been looked at whole: nothing is seen before the verdict. `monitor`
-keeps nothing back and changes nothing: what would have been done is told, and how much of it was already seen.
+Three modes. `hold` (the usual one) keeps back what may still become a finding, a word or so, and lets the rest
+through. `strict` keeps the whole answer back until it has been looked at whole: nothing is seen before the verdict.
+`monitor` keeps nothing back and changes nothing: what would have been done is told, and how much of it was already
+seen.
 
 An injection is weighed over a whole text: the same phrase is an attack or a lesson by what stands around it. So acting
 on it takes `strict`; a policy that would act on it in `hold` is refused when it is made, not found out in a stream.
@@ -19,7 +20,7 @@ from msgspec import Struct
 
 from freehold.check.detect import DEFAULT_LABELS, Finding, Rules
 from freehold.check.detect.finding import ERROR
-from freehold.check.stream.live import Live, types_of
+from freehold.check.stream.live import Live, parts, types_of
 from freehold.labels import Label
 
 Action = Literal["allow", "redact", "block"]
@@ -32,8 +33,9 @@ WHOLE = frozenset({"prompt_injection"})
 class Verdict(Struct, frozen=True):
     """A finding and what was done about it. Never holds what was found.
 
-    `channel` is where (`text`, `thinking`, `refusal`, `tool`, `transcript`), `choice` the alternative, `start` and `end` code points of
-    that channel's text. `seen`: code points of it that had been let go before; 0 in `hold` and `strict`.
+    `channel` is where (`text`, `thinking`, `refusal`, `tool`, `transcript`), `choice` the alternative, `start` and
+    `end` code points of that channel's text. `seen`: code points of it that had been let go before; 0 in `hold` and
+    `strict`.
     """
 
     channel: str
@@ -52,8 +54,8 @@ class Figures(Struct):
     """How much was held and what was seen; the page of the documentation that matters is made of these.
 
     Bytes are UTF-8. `held_mean` is over the pieces that came. `seen` are the characters let go. `seen_at_block` and
-    `pieces_at_block` are how many had been let go, and how many pieces had come, when a rule blocked: a piece is about a
-    token. `leaked` are characters of findings acted upon that had been let go before: 0, but in `monitor`.
+    `pieces_at_block` are how many had been let go, and how many pieces had come, when a rule blocked: a piece is
+    about a token. `leaked` are characters of findings acted upon that had been let go before: 0, but in `monitor`.
     """
 
     pieces: int = 0
@@ -143,4 +145,4 @@ _RULES = {
 
 def _types_by_rule(rules: Rules) -> dict[str, frozenset[str]]:
     found = {name: frozenset((kind,)) for name, kind in _RULES.items()}
-    return found | {detector.name: types_of(detector) for detector in rules.detectors}
+    return found | {detector.name: types_of(detector) for detector in parts(rules)}

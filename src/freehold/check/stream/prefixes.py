@@ -1,14 +1,15 @@
 """Prefix languages: the regular expression of everything that may still become a match of another one.
 
 A stream may let go of a character when no suffix of what has come, beginning at or before it, is a prefix of a match.
-For a pattern R the prefixes are a regular language too, and it is read off R's syntax tree (J. Hopcroft, R. Motwani and
-J. Ullman, Introduction to Automata Theory, 4.2: regular languages are closed under Init):
+For a pattern R the prefixes are a regular language too, and it is read off R's syntax tree (J. Hopcroft, R. Motwani
+and J. Ullman, Introduction to Automata Theory, 4.2: regular languages are closed under Init):
 
     Init(c)       = c?                          Init(R | S) = Init(R) | Init(S)
     Init(R S)     = Init(R) | R Init(S)         Init(R{m,n}) = R{0,n-1} Init(R)
 
-Where the exact language would make a large automaton it is widened, never narrowed: a repetition of more than `_WIDE` times
-is read as one without end, boundaries are dropped, letters have no case. Widening holds text longer and lets nothing go.
+Where the exact language would make a large automaton it is widened, never narrowed: a repetition of more than `_WIDE`
+times is read as one without end, boundaries are dropped, letters have no case. Widening holds text longer and lets
+nothing go.
 """
 
 import re

@@ -39,7 +39,7 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "marks": (0.01, 0.02, 0.03, 0.04, 0.05, 0.07, 0.1, 0.15, 0.25),
     "questions": (0.5, 1.5, 2.5),
     "negation": (0.5,),
-    "latex": (0.5, 1.5, 2.5),
+    "latex": (0.02, 0.5, 1, 2, 4, 8),
     "code": (0.5, 1.5, 2.5),
     "sentences": (0.5, 1.3, 1.8, 2.2, 2.5, 3, 3.5, 4, 5),
     "commas": (0.25, 0.5, 1, 1.5, 2, 3, 5),
@@ -74,7 +74,6 @@ _FOLD = (
 _NEGATIONS = frozenset((b"not", b"except", b"never", b"least", b"false", b"incorrect", b"neither", b"none"))
 _FIRST = frozenset((b"i", b"my", b"me", b"we", b"our"))
 _CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc", b"stdin", b"sql", b"json", b"regex"))
-_LATEX = (b"\\frac", b"\\sqrt", b"$", b"\\(", b"\\[", b"\\begin")
 
 
 class Look(Struct, gc=False):
@@ -116,7 +115,6 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
     count = len(words) or 1
     letters = len(raw) or 1
     marks = raw.translate(None, _WORDY)
-    latex = sum(1 for sign in _LATEX if sign in raw) if b"\\" in raw or b"$" in raw else 0
     code = len(distinct & _CODE)
     if b"{" in raw or b";" in raw or b"`" in raw:
         code += (b"```" in raw) + (b"{\n" in raw) + (b";\n" in raw) + (b"()" in raw)
@@ -136,7 +134,7 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         len(marks) / letters,
         raw.count(b"?"),
         not distinct.isdisjoint(_NEGATIONS),
-        latex,
+        (raw.count(b"\\") + raw.count(b"$")) * 100 / letters,
         code,
         log(1 + question.count(b". ")),
         question.count(b",") * 50 / (len(question) + 1),

@@ -123,7 +123,7 @@ _SIGNS = tuple(
     (list(LADDERS).index(measure), least, sign)
     for measure, least, sign in (
         ("code", 1, "code"),
-        ("latex", 1, "maths"),
+        ("latex", 0.5, "maths"),
         ("options", 3, "multiple choice"),
         ("tools", 1, "tools"),
         ("turns", 2.5, "long conversation"),

@@ -66,7 +66,8 @@ def fit_heads(
 ) -> Predictor:
     """The same basis with a head for every model that has at least one outcome here; those it had otherwise stay.
 
-    `strengths` are declared ones, 0 to 1: the starting point while labels are few. Raises as `fit`.
+    `strengths` are declared ones, 0 to 1: the starting point while labels are few. The readings should be of prompts
+    that the basis was not learnt from: those it was look more certain than they are. Raises as `fit`.
     """
     numpy_installed()
     import numpy as np

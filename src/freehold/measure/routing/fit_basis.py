@@ -13,9 +13,9 @@ from freehold.decide.predict.tables import Tables, build
 from freehold.measure.routing.fit_ridge import Solution
 from freehold.measure.routing.fit_terms import Floats, Terms
 
-SURE = 0.9995
+SURE = 0.99
 """Weights beyond this quantile of their lane are cut to it: no single term decides."""
-FARTHEST = 3.0
+FARTHEST = 2.0
 """A measure is at most so many standard deviations from its mean."""
 
 

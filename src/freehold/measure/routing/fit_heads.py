@@ -1,7 +1,7 @@
 """Learns heads from readings and outcomes: logistic regression with what models have in common as its prior.
 
 For a model with few labels the prior is the family (decide/predict/heads.py): weights as its ability says, give or take
-the spread seen among known models; the ability itself as its declared strength says, give or take ABILITY_DOUBT. The
+the spread seen among known models; the ability itself as its declared strength says, give or take DECLARED. The
 maximum a posteriori is found by Newton's method, and its curvature says how much is still in doubt (Laplace). With no
 labels that is the prior, with thousands it is plain logistic regression, and every label in between moves it as far as
 it weighs, so nobody has to choose between "ability only" and "a full head".
@@ -16,8 +16,10 @@ from freehold.decide.predict.heads import LEAST_SLOPE, Family, Head
 
 Floats = NDArray[np.float64]
 
-ABILITY_DOUBT = 0.8
-"""Standard deviation of an ability around that of a declared strength; abilities have a standard deviation of one."""
+DECLARED = 0.5
+UNDECLARED = 1.0
+"""Standard deviation of an ability around that of a declared strength, and around the middle where none is declared;
+abilities themselves have a standard deviation of one."""
 ALONE = 0.3
 """Standard deviation of weights where there are too few models to learn it from."""
 ROUNDS = 25
@@ -57,7 +59,7 @@ def learn_family(z: Floats, outcomes: Mapping[str, Floats]) -> Family:
 
 
 def _family(base: Floats, slope: Floats, spread: Floats, abilities: Floats) -> Family:
-    doubt = float(np.sqrt((spread**2).sum() + ABILITY_DOUBT**2 * float(slope[-1]) ** 2))
+    doubt = float(np.sqrt((spread**2).sum() + DECLARED**2 * float(slope[-1]) ** 2))
     return Family(_tuple(base), _tuple(slope), _tuple(spread), _tuple(abilities), round(doubt, 6))
 
 
@@ -77,7 +79,7 @@ def learn_head(name: str, z: Floats, y: Floats, family: Family, strength: float 
     steep = np.maximum(LEAST_SLOPE, ones @ slope)
     offset = ones @ base + expected * steep
     rows = np.column_stack([ones, steep])
-    spread = np.append(np.array(family.spread), ABILITY_DOUBT)
+    spread = np.append(np.array(family.spread), UNDECLARED if strength is None else DECLARED)
     found, covariance = _newton(rows, y, offset, spread, np.zeros(rows.shape[1]))
     ability = expected + float(found[-1])
     weights = base + ability * slope + found[:-1]

@@ -16,7 +16,7 @@ from freehold.measure.routing.fit_targets import Targets, directions
 from freehold.measure.routing.fit_terms import Floats, Matrix, collect
 
 FOLDS = 3
-PENALTIES = (5.0, 10.0, 20.0, 40.0)
+PENALTIES = (2.5, 5.0, 10.0, 20.0, 40.0)
 _KEPT = [list(LADDERS).index(name) for name in KEPT]
 
 
