@@ -7,7 +7,7 @@ BIN = .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools families bench-own bench-route render
+.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools families bench-own bench-route bench-scan render
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ bench-own: dev ## owned models: against bare llama.cpp, 1,000 swaps, 100 killed 
 
 bench-route: dev ## routing on ../shared/data/routing: baselines, floors, new models, robustness, capacity; ten minutes
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python -m bench.route
+
+bench-scan: dev ## detectors: MB/s, precision and recall, false alarms; beside presidio-analyzer (installed into build/, 500 MB)
+	$(BIN)/python -m bench.scan
 
 RENDER = tests/own/render/apart
 render: dev ## what freehold render writes against the engines' own schemas, and Ray Serve started here (1 GB of packages)

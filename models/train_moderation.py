@@ -257,14 +257,14 @@ def platt(logits: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> tuple[f
 
 
 def threshold(p: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> float:
-    """The best F1, kept between 0.3 and 0.7 so that few templates do not decide alone."""
-    best = max(
-        (0.3 + 0.02 * step for step in range(21)),
-        key=lambda t: (
-            (2 * ((p >= t) * labels * weight).sum()) / (((p >= t) * weight).sum() + (labels * weight).sum() + 1e-9)
-        ),
-    )
-    return round(float(best), 2)
+    """The best F measure with recall counting twice, kept between 0.2 and 0.6: few templates do not decide alone."""
+    there = (labels * weight).sum()
+
+    def measure(limit: float) -> float:
+        on = p >= limit
+        return 5 * float((on * labels * weight).sum()) / float((on * weight).sum() + 4 * there + 1e-9)
+
+    return round(max((0.2 + 0.02 * step for step in range(21)), key=measure), 2)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 freehold.db     the store: ledger, prices
 keys.json       virtual keys, hashed
+marks           the labels that conversations had, by hashes alone
 journal/        what the workers append
 run/            what lives as long as a running gateway: engine states, metrics snapshots, limits, pid
 log/            engines' own output

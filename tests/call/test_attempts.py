@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from asking import house
+from asking import house, limited
 
 from freehold.call.breaker import Breaker
 from freehold.call.watch import Watch
@@ -47,10 +47,8 @@ async def test_no_more_than_the_budget_of_a_deployment(monkeypatch: pytest.Monke
     monkeypatch.setattr("freehold.call.attempts.pause", lambda *_: 0.0)
     async with house() as there:
         target = there.target("fake-status-503", watch=Watch(Breaker(100_000, 1.0)))
-        target.watch.limit = 1e12  # this is about repeats
         for _ in range(40):
             await there.ask([target], retries=3)
-            target.watch.limit = 1e12
         assert 40 + 20 <= len(there.fake.served.rows) <= 40 * 1.25 + 30
 
 
@@ -182,8 +180,7 @@ async def test_nothing_is_held_back_for_longer_than_that() -> None:
 
 async def test_over_its_limit_the_next_is_asked_and_the_first_is_not_bothered() -> None:
     async with house() as there:
-        one, two = there.target("fake-latency-100"), there.target("fake")
-        one.watch.limit = 1.0
+        one, two = limited(there.target("fake-latency-100"), 1.0), there.target("fake")
         first = asyncio.create_task(there.ask([one, two]))
         await there.fake.until(lambda served: bool(served.rows))
         told = await there.ask([one, two])
@@ -194,8 +191,7 @@ async def test_over_its_limit_the_next_is_asked_and_the_first_is_not_bothered() 
 
 async def test_where_nobody_has_room_it_waits_a_moment_for_whoever_has_first() -> None:
     async with house() as there:
-        one = there.target("fake-latency-60")
-        one.watch.limit = 1.0
+        one = limited(there.target("fake-latency-60"), 1.0)
         answers = await asyncio.gather(*(there.ask([one]) for _ in range(4)))
         assert all(told.by == "fake-latency-60" for told in answers)
         assert one.watch.inflight == 0
@@ -204,8 +200,7 @@ async def test_where_nobody_has_room_it_waits_a_moment_for_whoever_has_first() -
 async def test_and_is_then_told_when_to_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("freehold.call.concurrency.WAIT", 0.05)
     async with house() as there:
-        one = there.target("fake-latency-400")
-        one.watch.limit = 1.0
+        one = limited(there.target("fake-latency-400"), 1.0)
         first = asyncio.create_task(there.ask([one]))
         await there.fake.until(lambda served: bool(served.rows))
         told = await there.ask([one])

@@ -136,7 +136,7 @@ def full(inflight: int = 4) -> tuple[Target, Watch]:
     for _ in range(inflight):
         watch.begin(0.0)
     watch._limit.refused(0.0, 0.0, 1)
-    watch.limit = watch._limit.value
+    watch._limited()
     assert watch.full
     return cast("Target", SimpleNamespace(watch=watch, name="p/m")), watch
 

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from asking import PROMPT, House, Told, house
+from asking import PROMPT, House, Told, house, limited
 
 from freehold.call.hedge import BURST, Hedging, most
 from freehold.call.watch import ENOUGH
@@ -284,7 +284,7 @@ async def test_nobody_is_asked_who_rests_or_has_no_room() -> None:
     async with house() as there:
         slow, resting, full = (there.target("fake-latency-150"), there.target("fake"), there.target("fake-x"))
         resting.watch.breaker.trip(asyncio.get_running_loop().time())
-        full.watch.limit = 0.0
+        limited(full, 0.0)
         for second in (resting, full):
             hedge = hedging()
             told = await there.ask([slow, second], hedge=hedge)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from freehold.record import journal as module
-from freehold.record.entries import Entry
+from freehold.record.entries import Entry, Intent
 from freehold.record.journal import (
     MAX_PAYLOAD,
     Journal,
@@ -23,6 +24,8 @@ from freehold.record.journal import (
     segments,
     writer_lives,
 )
+from freehold.record.receipts.places import body_hash
+from freehold.record.receipts.sent import Outward, Sent, Sink
 
 Book = Any
 Placed = list[tuple[int, Entry]]
@@ -282,3 +285,20 @@ def test_unborn_segments_are_removed_when_they_are_old(book: Book, tmp_path: Pat
     remove_unborn(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([young, other])
     remove_unborn(tmp_path / "absent")
+
+
+def test_what_is_sent_is_counted_with_the_entry_that_says_so(book: Book, tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", "w0", segment_bytes=2_000_000)
+    sink = Sink("lab.example", "eu", "internal")
+    for number in range(3):
+        sent = journal.sent(sink, f"r{number}-1", b"body")
+        assert journal.sent(sink, f"r{number}-1", b"body") == sent  # until it is written down it is the same one
+        journal.append(replace(book.intent(number), sent=sent))
+        journal.append(book.settlement(number))
+        journal.append(Outward("fetch", f"f{number}", "", 1, "bot", "", "v", journal.sent(sink, f"f{number}", b"url")))
+    journal.close()
+    entries = [entry for _, entry in read_segment(journal.path).entries]
+    sents = [entry.sent for entry in entries if isinstance(entry, Intent | Outward)]
+    assert [sent.seq for sent in sents if sent is not None] == [1, 2, 3, 4, 5, 6]
+    assert sents[0] == Sent(1, sink, 4, body_hash(tmp_path / "receipts").digest("r0-1", b"body"))
+    assert journal.calls == 6

@@ -91,7 +91,7 @@ async def host(loaded: bool = True, busy: int = 0, health: str | None = None) ->
             journal=SimpleNamespace(
                 append=journal.append,
                 entries=journal,
-                sent=lambda sink, call, *bodies: Sent(len(journal) + 1, sink, sum(map(len, bodies)), b"digest"),
+                sent=lambda sink, call, body: Sent(len(journal) + 1, sink, len(body), b"digest"),
             ),
             rulebook=SimpleNamespace(rules=SimpleNamespace(clearance=lambda *_: clearance)),
             version="v",

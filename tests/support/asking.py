@@ -29,6 +29,15 @@ PROMPT = 7
 """Tokens of the prompt, as estimated here."""
 
 
+def limited(target: Target, calls: float) -> Target:
+    """`target`, having shown just now that it takes so many calls at a time."""
+    watch = target.watch
+    watch._limit.value = calls
+    watch._limit._cut_at = asyncio.get_running_loop().time()
+    watch._limited()
+    return target
+
+
 class Written:
     """One attempt as it was written down. `call.attempts.Entry`."""
 

@@ -16,7 +16,8 @@ is sent again, to the next deployment or to the engine's next life, up to `REPLA
 import asyncio
 from collections.abc import Awaitable, Sequence
 
-from freehold.call.attempt import USUAL, Answer, Entry, Recorder, attempt, engine_failure
+from freehold.call.answer import Answer, Entry, Recorder
+from freehold.call.attempt import USUAL, attempt, engine_failure
 from freehold.call.concurrency import room
 from freehold.call.hedge import Hedging, race
 from freehold.call.operation import Operation, effects

@@ -22,7 +22,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from freehold.call.attempt import Answer, Overtaken
+from freehold.call.answer import Answer, Overtaken
 from freehold.call.retries import Fate
 from freehold.call.target import Target
 from freehold.call.transport import Flight

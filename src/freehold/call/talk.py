@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 from msgspec import Struct
 
+from freehold.call.guarded import Guard, opened
 from freehold.call.inline import BYTES_ONLY, FETCHED, inline, urls
 from freehold.call.languages import CLIENT, PROVIDER
 from freehold.call.operation import Prepared, Relay, no_stream, refuse_losses
@@ -68,6 +69,7 @@ class Talk:
         "_language",
         "_strict",
         "_ways",
+        "guard",
         "peek",
     )
 
@@ -91,6 +93,8 @@ class Talk:
         """The conversation with its URLs fetched, by the provider dialect that needs that."""
         self._ways = ways
         self._conversation: Conversation | None = None
+        self.guard: Guard | None = None
+        """What may change or end the answer."""
         self.peek = peek
 
     @property
@@ -140,9 +144,15 @@ class Talk:
         return None if self._inlined is None else self._inlined.get(target.dialect)
 
     def prepare(self, target: Target) -> Prepared:
-        if target.speaks(self._client) and self._inlined_for(target) is None:
+        if not target.speaks(self._client) or self._inlined_for(target) is not None:
+            return self._translate(target)
+        if self.guard is None:
             return self._pass_through(target)
-        return self._translate(target)
+        if self._client not in PROVIDER:
+            return self._translate(target)
+        ways, include, prepared = self._ways, self.peek.include_usage, self._pass_through(target)
+        language = self._language
+        return opened(prepared, language, self.guard, ways.write, ways.stream, model=target.model, include=include)
 
     def _pass_through(self, target: Target) -> Prepared:
         client, language, peek, traits = self._client, self._language, self.peek, target.traits
@@ -195,10 +205,12 @@ class Talk:
             options["json_tool"] = tool
         if target.dialect == "converse":
             options["model"] = target.model  # its answers name none
-        ways, include = self._ways, self.peek.include_usage
+        ways, include, guard = self._ways, self.peek.include_usage, self.guard
 
         def read(answer: bytes) -> tuple[bytes, Receipt]:
             reply = provider.read_reply(answer, **options)
+            if guard is not None:
+                reply = guard.reply(reply)
             reply.model = reply.model or target.model  # some answers name none
             finish: Finish | None = reply.choices[0].finish if reply.choices else None
             written = client.write_reply(reply, losses, created, **ways.write)
@@ -208,7 +220,8 @@ class Talk:
             return client.StreamWriter(identity, model or target.model, created, include, **ways.write, **ways.stream)
 
         def relay() -> Relay:
-            return Translation(provider.StreamReader(**options), write)
+            reader = provider.StreamReader(**options)
+            return Translation(reader if guard is None else guard.reader(reader), write)
 
         head = target.head(target.dialect, self.peek.stream)
         prepared = Prepared(head, body, losses, read, relay, provider.read_error)
@@ -247,10 +260,10 @@ _READ_RECEIPT = {name: _receipt_reader(language) for name, language in CLIENT.it
 class Translation:
     """A relay between two dialects: canonical events in the middle."""
 
-    __slots__ = ("_make", "_reader", "complete", "failed", "id", "model", "output_bytes", "started", "usage", "writer")
+    __slots__ = ("_make", "_reader", "_source", "complete", "failed", "id", "model", "output_bytes", "started", "usage", "writer")
 
     def __init__(self, reader: Any, make: Callable[[str, str], Any]) -> None:
-        self._reader = reader
+        self._reader = self._source = reader
         self._make = make
         self.writer: Any = None
         """The client's StreamWriter, once something was written."""
@@ -261,6 +274,11 @@ class Translation:
         self.complete = False
         self.started = False
         self.output_bytes = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether a guard has ended the answer: there is no point in reading on."""
+        return getattr(self._source, "ended", False)
 
     def read_through(self, wrap: Callable[[Any], Any]) -> None:
         """Puts `wrap(reader)` in the place of the reader."""

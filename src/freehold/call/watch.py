@@ -6,6 +6,7 @@ exponential: `first += (x - first) / 16`. Quantiles come from a histogram whose 
 is off by at most that; when it is full it is halved, and old answers fade.
 """
 
+import math
 from bisect import bisect_left
 from itertools import accumulate
 
@@ -25,22 +26,27 @@ _SHORT, _LONG = 16, 256
 
 
 class Times:
-    """A histogram of seconds that forgets."""
+    """A histogram of seconds that forgets. What is appended to `fresh` counts when somebody asks, or at `settle`."""
 
-    __slots__ = ("_asked", "_counts", "_known", "_seen", "total")
+    __slots__ = ("_asked", "_counts", "_known", "_seen", "fresh", "total")
 
     def __init__(self) -> None:
+        self.fresh: list[float] = []
         self._counts = [0] * (len(_BOUNDS) + 1)
         self.total = 0
         self._asked = 0.0
         self._known = 0.0
         self._seen = 0
 
-    def add(self, seconds: float) -> None:
-        self._counts[bisect_left(_BOUNDS, seconds)] += 1
-        self.total += 1
+    def settle(self) -> None:
+        """Sorts what is fresh into the histogram."""
+        counts = self._counts
+        for seconds in self.fresh:
+            counts[bisect_left(_BOUNDS, seconds)] += 1
+        self.total += len(self.fresh)
+        self.fresh.clear()
         if self.total >= FULL:
-            self._counts = [count // 2 for count in self._counts]
+            self._counts = [count // 2 for count in counts]
             self.total = sum(self._counts)
 
     def at(self, quantile: float) -> float | None:
@@ -48,6 +54,8 @@ class Times:
 
         Asked for by every hedged request, so the last result is good until an eighth more has come.
         """
+        if len(self.fresh) >= ENOUGH or not self._seen:
+            self.settle()
         total = self.total
         if total < ENOUGH:
             return None
@@ -63,8 +71,9 @@ class Watch:
     """One deployment, as one worker sees it. Times are seconds; 0.0 where nothing is known."""
 
     __slots__ = (
-        "_limit", "_usual", "_window", "answered", "begun", "breaker", "budget", "failed", "failing", "first",
-        "first_times", "inflight", "limit", "outlier", "per_token", "room", "share", "volume", "whole", "whole_times",
+        "_limit", "_trouble", "_usual", "_window", "answered", "begun", "breaker", "budget", "failed", "failing",
+        "first", "first_times", "inflight", "limit", "outlier", "per_token", "room", "share", "volume", "whole",
+        "whole_times",
     )  # fmt: skip
 
     def __init__(self, breaker: Breaker | None = None, *, share: float = 0.5, volume: int = 20, owned: bool = False):
@@ -99,6 +108,8 @@ class Watch:
         self.share = share
         self.volume = volume
         self._usual = 0.0
+        self._trouble = False
+        """A success is told to whom it may concern: something failed lately, or a limit is in force."""
         self._window = Window()
 
     @property
@@ -126,45 +137,40 @@ class Watch:
     def begin(self, now: float) -> None:
         self.inflight += 1
         self.begun += 1
-        if self.breaker.tripped:
-            self.breaker.begin(now)
-        if self.outlier.tripped and not self.outlier.blocks(now):
-            self.outlier.begin(now)
+        if self._trouble:
+            if self.breaker.tripped:
+                self.breaker.begin(now)
+            if self.outlier.tripped and not self.outlier.blocks(now):
+                self.outlier.begin(now)
 
     def streams(self, seconds: float, now: float) -> None:
         """The first content of a stream has come after `seconds`."""
-        first = self.first
+        first, usual = self.first, self._usual
         self.first = first + (seconds - first) / _SHORT if first else seconds
-        self.first_times.add(seconds)
-        if self._limit.gradient:
-            self._limit.took(seconds, now, self.inflight)
-            self.limit = self._limit.value
-        if self.breaker.tripped:
-            self.breaker.begun()
-        usual = self._usual
         self._usual = usual + (seconds - usual) / _LONG if usual else seconds
+        self.first_times.fresh.append(seconds)
         if seconds > SLOWER * usual and usual:
             self._slow(now)
+        if self._limit.gradient:
+            self._limit.took(seconds, now, self.inflight)
+            self._limited()
+        if self._trouble and self.breaker.tripped:
+            self.breaker.begun()
 
     def succeed(self, now: float, whole: float = 0.0, tokens: int = 0, writing: float = 0.0) -> None:
         """The answer is complete: after `whole` seconds, if it was not a stream; it has `tokens` of output, written in
         `writing` seconds."""
-        if self.limit < 1e9:
-            self._limit.answered(now, self.inflight)
-            self.limit = self._limit.value
-            self.room.freed(self.limit - self.inflight + 1)
+        if self._trouble:
+            self._well(now)
         self.inflight -= 1
-        self.answered += 1
-        if self.failing:
-            self.failing = self.failing * (1 - 1 / _SHORT) if self.failing > 1e-3 else 0.0
-        if self.breaker.failures:
-            self.breaker.succeed()
-        if self.outlier.failures and self.outlier.rested(now):
-            self.outlier.succeed()
+        self.answered = answered = self.answered + 1
+        if not answered & 63:
+            self.first_times.settle()
+            self.whole_times.settle()
         if whole:
             average = self.whole
             self.whole = average + (whole - average) / _SHORT if average else whole
-            self.whole_times.add(whole)
+            self.whole_times.fresh.append(whole)
             if self.first:
                 return  # what streams say of its speed is better
             writing = whole
@@ -172,9 +178,27 @@ class Watch:
             average = self.per_token
             self.per_token = average + (writing / tokens - average) / _SHORT if average else writing / tokens
 
+    def _well(self, now: float) -> None:
+        """A call went well where not all of them did."""
+        if self.limit != math.inf:
+            self._limit.answered(now, self.inflight)
+            self._limited()
+            self.room.freed(self.limit - self.inflight + 1)
+        self.failing = self.failing * (1 - 1 / _SHORT) if self.failing > 1e-3 else 0.0
+        if self.breaker.failures:
+            self.breaker.succeed()
+        if self.outlier.failures and self.outlier.rested(now):
+            self.outlier.succeed()
+        self._trouble = bool(self.failing or self.outlier.failures or self.limit != math.inf)
+
+    def _limited(self) -> None:
+        self.limit = self._limit.value
+        self._trouble = self._trouble or self.limit != math.inf
+
     def fail(self, now: float, began: float, *, crowded: bool) -> None:
         """The call has failed through the deployment's fault. `crowded`: it may have had too much to do."""
         self._left(now, began, crowded)
+        self._trouble = True
         self.failed += 1
         self.failing += (1 - self.failing) / _SHORT
         self.breaker.fail(now)
@@ -196,11 +220,12 @@ class Watch:
     def _left(self, now: float, began: float, crowded: bool) -> None:
         if crowded:
             self._limit.refused(began, now, self.inflight)
-            self.limit = self._limit.value
+            self._limited()
         self.inflight -= 1
         if self.room.waiting:
             self.room.freed(self.limit - self.inflight)
 
     def _slow(self, now: float) -> None:
         if self.first > SLOWER * self._usual and self.first - self._usual > NOTICED:
+            self._trouble = True
             self.outlier.trip(now)

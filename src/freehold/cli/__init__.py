@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "route": ("freehold.cli.route", "Train, measure and replay how routes decide"),
     "feedback": ("freehold.cli.feedback", "Say how good an answer was, so that routing can learn"),
     "usage": ("freehold.cli.usage", "Show what was spent, on what and by whom"),
+    "scan": ("freehold.cli.scan", "Show what the detectors find in text: secrets, personal data, attacks"),
     "audit": ("freehold.cli.audit", "Verify, export and summarise the receipts of outward calls"),
     "doctor": ("freehold.cli.doctor", "Check this installation and print the fix for each fault"),
     "fake": ("freehold.cli.fake", "Run a provider that answers from a script"),

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from freehold.config.checks_labels import check_labels
 from freehold.config.checks_own import BOX, check_own, own_name
 from freehold.config.checks_routing import check_route
+from freehold.config.checks_safety import check_safety
 from freehold.config.problems import KeyPath, Problems, did_you_mean
 from freehold.config.schema import Config, Key, Provider
 from freehold.config.schema_routing import Auto
@@ -48,6 +49,7 @@ def check(
     check_own(config, problems)
     _check_keys(config.keys, problems)
     _check_aliases(config, problems, providers, partial=partial)
+    check_safety(config, problems, partial=partial)
     if not partial:
         check_labels(config, problems, providers)
     if not partial and providers is not None:

@@ -1,4 +1,5 @@
-"""The schema's own words: docstrings of classes and under each field of schema.py and schema_routing.py, read by `ast`.
+"""The schema's own words: docstrings of classes and under each field of schema.py, schema_routing.py and
+schema_checks.py, read by `ast`.
 
 One source serves the types, the JSON Schema and the reference page, so none can drift from the others.
 """
@@ -7,7 +8,7 @@ import ast
 import inspect
 from functools import cache
 
-from freehold.config import schema, schema_routing
+from freehold.config import schema, schema_checks, schema_routing
 
 
 @cache
@@ -32,7 +33,7 @@ def fields() -> dict[tuple[str, str], str]:
 
 
 def _tree() -> list[ast.ClassDef]:
-    sources = [inspect.getsource(module) for module in (schema, schema_routing)]
+    sources = [inspect.getsource(module) for module in (schema, schema_routing, schema_checks)]
     return [node for source in sources for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
 
 

@@ -31,7 +31,8 @@ A small file:
 ```yaml
 {example}```
 
-The sections below are generated from `schema.py` and `schema_routing.py` in `src/freehold/config/` by `make docs`.
+The sections below are generated from `schema.py`, `schema_routing.py` and `schema_checks.py` in
+`src/freehold/config/` by `make docs`.
 """
 
 

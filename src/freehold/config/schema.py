@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from freehold.config.schema_checks import Checks
 from freehold.config.schema_routing import Auto, Environment, Labels, Name, Objective, Role
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
@@ -310,6 +311,8 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Who may answer in which environment."""
     labels: Labels = field(default_factory=Labels)
     """How sensitive requests are, and who may see them."""
+    checks: Checks = field(default_factory=Checks)
+    """What is looked for in requests and answers, and what is done about it."""
     predictor: str | None = None
     """A file that `freehold route train` wrote; the one in the state folder, else the built-in one, where it is not
     given."""

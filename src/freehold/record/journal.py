@@ -123,15 +123,14 @@ class Journal:
         if self._fsync:
             self._flush()
 
-    def sent(self, sink: Sink, call: str, *bodies: bytes) -> Sent:
+    def sent(self, sink: Sink, call: str, body: bytes) -> Sent:
         """Returns what the next entry, which must be an intent or an `Outward`, is to say of what goes out with it.
 
         The key of the digests lies beside the journals, in `receipts`, for all workers. Raises `JournalError` or
         `InternalError` where it cannot be had: then nothing may go out.
         """
         hashed = self._hash or self._open_hash()
-        size = len(bodies[0]) if len(bodies) == 1 else sum(map(len, bodies))
-        return Sent(self.calls + 1, sink, size, hashed.digest(call, *bodies))
+        return Sent(self.calls + 1, sink, len(body), hashed.digest(call, body))
 
     def _open_hash(self) -> BodyHash:
         try:

@@ -82,6 +82,8 @@ class Snapshot(Struct):
     """By (deployment, outcome)."""
     decisions: dict[str, int] = field(default_factory=dict)
     """By how the name was resolved: direct, alias, auto."""
+    checks: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Findings by direction, type and what was done."""
     inflight: int = 0
     open: list[str] = field(default_factory=list)
     """Deployments whose breaker is open."""
@@ -96,6 +98,8 @@ class Snapshot(Struct):
             self.attempts[outcome] = self.attempts.get(outcome, 0) + count
         for reason, count in other.decisions.items():
             self.decisions[reason] = self.decisions.get(reason, 0) + count
+        for finding, count in other.checks.items():
+            self.checks[finding] = self.checks.get(finding, 0) + count
 
 
 class LedgerTotals(Struct):
@@ -175,6 +179,12 @@ class Metrics:
     def decision(self, kind: str) -> None:
         decisions = self._counted.decisions
         decisions[kind] = decisions.get(kind, 0) + 1
+
+    def check(self, direction: str, kind: str, action: str) -> None:
+        """Counts a request or an answer in which something of a type was found, and what was done about it."""
+        checks = self._counted.checks
+        key = (direction, kind, action)
+        checks[key] = checks.get(key, 0) + 1
 
     def save(self) -> None:
         """Leaves the counters where whoever is scraped finds them."""
@@ -279,6 +289,12 @@ def _page(total: Snapshot, inflight: int, opened: set[str], ledger: LedgerTotals
         "Requests by how their model name was resolved.",
         ("reason",),
         [((kind,), count) for kind, count in sorted(total.decisions.items())],
+    )
+    page.counter(
+        "freehold_checks_total",
+        "Requests and answers in which something was found, by its type and what was done.",
+        ("direction", "type", "action"),
+        sorted(total.checks.items()),
     )
     page.counter(
         "freehold_cost_usd_total",

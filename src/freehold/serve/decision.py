@@ -4,25 +4,30 @@ Names that stand for one deployment, or for several in order, need next to nothi
 read, its conversation looked up and its rules put together.
 """
 
+import contextlib
 import random
 import time
 from functools import partial
 
 from freehold.admit.keys import Principal
 from freehold.call.operation import Operation
-from freehold.call.talk import Talk
+from freehold.call.talk import Count, Talk
 from freehold.classify import Facts
 from freehold.decide import Choice, Plan, Policy, World, plan
 from freehold.decide.eligible import cannot
 from freehold.decide.eligible_caller import Caller
 from freehold.decide.money import quota_spent, short_of_money
 from freehold.decide.policy import HEADERS
+from freehold.decide.world import Denied
 from freehold.dialects.conversation import Conversation, Text
 from freehold.errors import FreeholdError, NoCandidate
+from freehold.labels import Label
 from freehold.labels.rules import HEADER as LABEL
+from freehold.serve.checks import Checked
 from freehold.serve.exchange import Exchange
 from freehold.serve.foresight import Foresight
 from freehold.serve.gateway import Gateway
+from freehold.serve.marks import names_of
 from freehold.serve.sessions import lot, session_key
 
 SESSION = (b"x-freehold-session", b"session_id")
@@ -32,15 +37,24 @@ SAYING = frozenset((LABEL, *HEADERS))
 
 
 def decide(
-    gateway: Gateway, exchange: Exchange, principal: Principal, known: Facts, choice: Choice, operation: Operation
+    gateway: Gateway,
+    exchange: Exchange,
+    principal: Principal,
+    known: Facts,
+    choice: Choice,
+    operation: Operation,
+    checked: Checked | None = None,
 ) -> Plan:
     """Returns a plan with at least one attempt. Raises NoCandidate with every reason otherwise."""
     headers = exchange.headers
     book = gateway.rulebook
     caller = book.caller(principal)
     alone = choice.alone
+    marked = gateway.shared.marks.any(principal.name)
     if (
         alone is not None
+        and not marked
+        and (checked is None or not checked.found)
         and principal.budget is None
         and SAYING.isdisjoint(headers)
         and _plain(gateway, caller, known, alone)
@@ -48,10 +62,17 @@ def decide(
         known.label = caller.floor
         return alone
     claimed = headers.get(LABEL)
-    known.label = caller.floor if claimed is None else book.rules.label(caller.floor, claimed)
+    found = (checked.label,) if checked is not None and checked.label is not None else ()
+    label = book.rules.label(caller.floor, claimed, found)
     now = time.time()
+    if marked or label != caller.floor:
+        label = _remembered(gateway, exchange, principal, operation, label, caller.floor, now)
+    known.label = label
     left = gateway.shared.budgets.left(principal, now)
-    world = World(gateway.health, caller.denied(known, now, left), now=now)
+    denied = caller.denied(known, now, left)
+    if checked is not None and checked.home:
+        denied = _at_home(denied, checked)
+    world = World(gateway.health, denied, now=now)
     policy = book.policy(choice, principal, headers)
     if choice.kind not in ("direct", "alias"):
         _look_closer(gateway, exchange, principal, known, choice, operation, world, policy)
@@ -59,8 +80,38 @@ def decide(
     if gateway.shared.rollouts.trials:
         decision = gateway.tried(decision, exchange)
     if not decision.attempts:
-        raise nobody(gateway, principal, known, decision, now)
+        raise nobody(gateway, principal, known, decision, now, checked)
     return decision
+
+
+def _at_home(denied: Denied, checked: Checked) -> Denied:
+    """Lets nobody answer but owned models, because of what was found."""
+    why = f"what the request holds ({', '.join(checked.found)}) goes to owned models only"
+    return lambda deployment: denied(deployment) if deployment.owned else (why, True, "label")
+
+
+def _remembered(
+    gateway: Gateway,
+    exchange: Exchange,
+    principal: Principal,
+    operation: Operation,
+    label: Label,
+    floor: Label,
+    now: float,
+) -> Label:
+    """The label with its conversation's high-water mark, which it becomes where it is above the key's own."""
+    conversation = None
+    if isinstance(operation, Talk | Count):
+        with contextlib.suppress(FreeholdError):  # what cannot be read is refused where it has to be
+            conversation = operation.conversation
+    names = names_of(_named(exchange), conversation)
+    marks = gateway.shared.marks
+    mark = marks.look(principal.name, names.look, gateway.rulebook.rules)
+    if mark is not None:
+        label |= mark
+    if not label <= floor:
+        marks.note(principal.name, names.note, label, now)
+    return label
 
 
 def _plain(gateway: Gateway, caller: Caller, known: Facts, alone: Plan) -> bool:
@@ -93,13 +144,17 @@ def _look_closer(
     world.seen, world.foresight, world.chance = gateway.seen, gateway.rulebook.foresight, random.random
     if policy.sticky == "no":
         return
-    headers = exchange.headers
-    named = next((headers[name] for name in SESSION if name in headers), None)
-    known.session = session_key(principal.name, named, conversation)
+    known.session = session_key(principal.name, _named(exchange), conversation)
     world.ran = gateway.shared.sessions.look(known.session, world.now)
     if choice.kind == "split":
         drawn = known.session if policy.sticky != "key" else session_key(principal.name, b"key", None)
         world.lot = lambda: lot(drawn, choice.name)
+
+
+def _named(exchange: Exchange) -> bytes | None:
+    """What the client calls its conversation."""
+    headers = exchange.headers
+    return next((headers[name] for name in SESSION if name in headers), None)
 
 
 def read(foresight: Foresight, known: Facts, conversation: Conversation) -> None:
@@ -112,11 +167,15 @@ def read(foresight: Foresight, known: Facts, conversation: Conversation) -> None
                 return
 
 
-def nobody(gateway: Gateway, principal: Principal, known: Facts, decision: Plan, now: float) -> FreeholdError:
+def nobody(
+    gateway: Gateway, principal: Principal, known: Facts, decision: Plan, now: float, checked: Checked | None = None
+) -> FreeholdError:
     """The error of a plan without attempts: each candidate with its reason."""
     reasons = "; ".join(f"{drop.deployment}: {drop.reason}" for drop in decision.dropped) or "it has no deployment"
     if principal.budget is not None and short_of_money(decision.dropped):
         return quota_spent(known.asked, reasons, principal.budget, now)
+    if checked is not None and checked.found:
+        reasons += f"; what was found in it: {', '.join(checked.found)}"
     lasting = all(drop.lasting for drop in decision.dropped)
     return NoCandidate(
         f"nobody can answer as {known.asked!r} ({reasons})",

@@ -33,6 +33,7 @@ from freehold.home import keys_file
 from freehold.own.catalog import served
 from freehold.own.guard import callers_fault, guard
 from freehold.own.tools import assist
+from freehold.serve import checks
 from freehold.serve.catalog import OWN, build_catalog, owned_specs
 from freehold.serve.exchange import Exchange
 from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate
@@ -66,6 +67,7 @@ class Gateway:
             loaded, self.endpoints, shared.engines, shared.rates.rates, shared.local.models
         )
         self.rulebook = Rulebook(loaded, self.catalog, shared.alarms)
+        self.checks = checks.compiled(self.config)
         shared.sessions.know(self.catalog.deployments)
         self.served = served(owned_specs(loaded))
         shared.table.configure(self.config.engines.queue, self.config.engines.waiting, self.config.timeouts.connect)

@@ -2,6 +2,7 @@
 
 serve      the raw request (Exchange)
 admit      whose key, may it ask for this model, is it within its limits: a hold on the worst case
+check      what is in it: secrets, personal data, attacks; its label may rise, it may be redacted or refused
 classify   facts: what it needs, how big it is, how sensitive
 decide     facts + rules -> Plan: attempts in order, and who was dropped, with reasons
 call       the attempts, until one answers; each is journalled before and after
@@ -43,11 +44,14 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
     if choice is None:
         raise _unknown_model(gateway, principal, peek.model)
 
+    checked = await gateway.checks.request(exchange, principal, peek.model, gateway.metrics.check)
+    if checked is not None and checked.changed:
+        peek = endpoint.peek(exchange)
     known = facts(peek, endpoint.kind)
     operation = endpoint.operation(exchange, peek, gateway.strict_for(exchange))
     if only is not None:
         choice = _at(choice, only, peek.model)
-    decision = decide(gateway, exchange, principal, known, choice, operation)
+    decision = decide(gateway, exchange, principal, known, choice, operation, checked)
     gateway.metrics.decision(choice.kind)
 
     if isinstance(operation, Count) and not gateway.can_count(decision.attempts[0]):

@@ -28,6 +28,7 @@ from freehold.serve.floors import Alarms
 from freehold.serve.foresight import FILE as PREDICTOR
 from freehold.serve.kept import KeptResponses
 from freehold.serve.learning import Learning
+from freehold.serve.marks import Marks
 from freehold.serve.pressure import Pressure
 from freehold.serve.published import Engine, Local, Published, Rates, stamp
 from freehold.serve.rollout import Rollouts
@@ -59,6 +60,7 @@ class Shared:
         self.kept = KeptResponses(home() / "responses.db", keep_days)
         self.windows: dict[str, RateWindow] = {}
         self.sessions = Sessions(run_dir() / "sessions", life=self._life)
+        self.marks = Marks(home() / "marks")
         self.reliabilities = Reliabilities()
         self.watches: dict[str, Watch] = {}
         self.hedges: dict[str, Hedging] = {}
@@ -147,3 +149,4 @@ class Shared:
         self.limits.close()
         self.kept.close()
         self.sessions.close()
+        self.marks.close()

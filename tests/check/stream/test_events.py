@@ -173,6 +173,12 @@ def test_a_block_without_usage_is_estimated() -> None:
     assert guard.bytes == len(f"To {MAIL} and")
 
 
+def test_usage_told_at_the_start_keeps_its_input_and_gets_an_estimated_output() -> None:
+    events: list[Event] = [Metered(Usage(uncached=50, output=1)), TextDelta(f"To {MAIL} and so on and on")]
+    out, _ = guarded(events, BLOCK, estimate=lambda size: Usage(output=size))
+    assert out[-1] == Metered(Usage(uncached=50, output=len(f"To {MAIL} and so on and on"), estimated=True))
+
+
 def test_logprobs_of_what_is_changed_go_and_others_stay() -> None:
     events: list[Event] = []
     for number, piece in enumerate(["All ", "well. ", "bob@", "example", ".com ", "is ", "it. "]):

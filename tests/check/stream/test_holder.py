@@ -196,6 +196,17 @@ def test_long_runs_stay_bounded_and_let_nothing_out(filler: str) -> None:
     assert holder.figures.held_most <= live.most * 1.2 + 50
 
 
+@pytest.mark.parametrize("filler", ["eyJ", "-----BEGIN PRIVATE KEY-----\nabc ", "password: x", "curl x "])
+def test_no_trigger_holds_for_ever(filler: str) -> None:
+    holder = Holder(REDACT)
+    text = filler * (60_000 // len(filler))
+    for at in range(0, len(text), 500):
+        holder.feed("text", text[at : at + 500])
+    live = REDACT.live
+    assert live is not None
+    assert holder.figures.held_most <= live.most * 1.2 + 1000
+
+
 def test_the_looks_of_a_long_hold_are_few() -> None:
     holder = Holder(REDACT)
     text = "-----BEGIN PRIVATE KEY-----\n" + "".join(random.Random(1).choices("ABCDEFabcdef0123", k=15_000))

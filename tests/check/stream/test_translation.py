@@ -57,11 +57,12 @@ def test_a_block_ends_the_answer_properly_although_the_upstream_was_cut(upstream
     usage = Usage(uncached=5, output=3, estimated=True)
     guard = EventGuard(Policy(RULES, {"email": "block"}), estimate=lambda size: usage)
     made = relay(upstream, client, guard)
-    shown = made.feed(wire(DIALECTS[upstream], "Fine. Ask bob@example.com and", 40))
+    shown = made.feed(wire(DIALECTS[upstream], "Fine. Ask bob@example.com and then do more", 40))
     assert guard.blocked is not None
     shown += made.close()
     assert made.complete
-    assert made.usage == usage
+    assert made.usage is not None
+    assert (made.usage.output, made.usage.estimated) == (3, True)
     text, events = read(DIALECTS[client], shown)
     assert text == "Fine. Ask "
     assert [event.finish for event in events if isinstance(event, Finished)] == ["content_filter"]

@@ -23,13 +23,13 @@ def test_case_and_white_space_say_nothing_about_the_words(text: str) -> None:
 
 
 def test_spelling_is_folded() -> None:
-    plain = "it's the file of naïve users"
-    odd = "it\u2019s the \ufb01le\u200b of nai\u0308ve us\u00aders"
+    plain = "it's the file of naïve ÜSERS"
+    odd = "it\u2019s the \ufb01le\u200b of nai\u0308ve \u00fcs\u00aders"
     assert look(plain).words == look(odd).words
 
 
-def test_every_digit_is_the_same() -> None:
-    assert look("in 1998, 3.14").words == look("in 2024, 2.71").words
+def test_line_ends_of_every_system_are_the_same() -> None:
+    assert look("one\r\ntwo\rthree") == look("one\ntwo\nthree")
 
 
 def test_lone_surrogates_are_no_trouble() -> None:

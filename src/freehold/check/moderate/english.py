@@ -4,7 +4,7 @@ import re
 
 _DOUBLED = re.compile(r"^[^aeiou]*[aeiou][bdgklmnprt]$")
 _IRREGULAR = {
-    "beat": "beats beating beaten", "bite": "bites biting bit", "blow": "blows blowing blew",
+    "beat": "beats beating beaten", "tear": "tears tearing tore", "bite": "bites biting bit", "blow": "blows blowing blew",
     "break": "breaks breaking broke", "burn": "burns burning burned", "buy": "buys buying bought",
     "cut": "cuts cutting cut", "ddos": "ddoses ddosing ddosed", "dig": "digs digging dug",
     "drive": "drives driving drove", "embarrass": "embarrasses embarrassing embarrassed", "feed": "feeds feeding fed",

@@ -126,9 +126,11 @@ def _one(match: "re.Match[bytes]", known: Callable[[bytes], bool]) -> bytes:
 
 def _read(word: bytes, known: Callable[[bytes], bool]) -> bytes:
     """A word with digits or signs for letters, as the letters, where that is a word of the vocabulary."""
+    if word.isdigit():
+        return word
     for table in (_LEET, _LEET_L):
         read = word.translate(table)
-        if len(read) > 3 and read != word and known(read):
+        if len(read) > 2 and read != word and known(read):
             return read
     return word
 

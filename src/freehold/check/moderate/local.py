@@ -20,7 +20,7 @@ from freehold.errors import ConfigError
 BY = "rules+linear"
 _VIOLENT = concepts(
     "KILL KILLED KILLING HURT HURTED DIE WEAPON ARM ATTACKPLAN GRAPHIC EXTREM EXCLUDE KILLTOXIN SELFKILLYOU PLACE "
-    "GOREVERB"
+    "GOREVERB HARMVERB THREATEN SUFFER MENACE"
 )
 _SELF = concepts("SUICIDE SELFKILL SELFCUT SELFKILLYOU SELFMETHOD HOPELESS PILLS TRIED")
 _SEX = concepts("SEXX SEXWORD CHILDSEX ANATOMY")
@@ -38,7 +38,7 @@ SUBJECTS: Mapping[str, tuple[frozenset[str], ...]] = MappingProxyType(
         "sexual": (_SEX,),
         "sexual/minors": (_SEX, _MINOR),
         "violence": (_VIOLENT,),
-        "violence/graphic": (frozenset({"GRAPHIC", "GOREVERB"}),),
+        "violence/graphic": (concepts("GRAPHIC GOREVERB HARMVERB BODY"),),
     }
 )
 """A category, and of what each of these sets must hold one in the same stretch."""

@@ -15,6 +15,8 @@ Sound and pictures cannot be read here; they pass, and `unchecked` says so.
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import msgspec
+
 from freehold.check.stream.arguments import Arguments
 from freehold.check.stream.channel import Channel, Finder
 from freehold.check.stream.policy import Figures, Policy, Verdict
@@ -84,7 +86,9 @@ class EventGuard:
         self._thinking = restore_thinking
         self._estimate = estimate
         self._choices: dict[int, _Choice] = {}
+        self._usage: Usage | None = None
         self._metered = False
+        """Whether usage came after the block, and so tells all of it."""
         self._bytes = 0
 
     def _over(self) -> bool:
@@ -107,7 +111,7 @@ class EventGuard:
         out: list[Event] = []
         for event in events:
             if isinstance(event, Metered):
-                self._metered = True
+                self._usage, self._metered = event.usage, self._over()
                 out.append(event)
             elif not self._over():
                 out += self._event(event)
@@ -120,8 +124,15 @@ class EventGuard:
         out = self.flush()
         if self._over() and not self._metered and self._estimate is not None:
             self._metered = True
-            out.append(Metered(self._estimate(self._bytes)))
+            out.append(Metered(self._estimated(self._estimate(self._bytes))))
         return out
+
+    def _estimated(self, usage: Usage) -> Usage:
+        """The usage of a cut answer: some providers tell at its start what went in, and next to nothing of the rest."""
+        told = self._usage
+        if told is None:
+            return usage
+        return msgspec.structs.replace(told, output=max(told.output, usage.output), estimated=True)
 
     def flush(self) -> list[Event]:
         """Lets go of what is held, judged as if nothing followed."""

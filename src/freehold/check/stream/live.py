@@ -65,6 +65,8 @@ _ASSIGNED = (
 )
 _ID = Expression(rb"(?is)(?:\b[a-z]{1,3}[ \-]?)?(?:[0-9](?:[ .\-/+]?[0-9a-z]){0,20}[ .\-/+]?)?\z")
 _ID_REACH = 130
+_SLACK = 64
+"""Bytes beyond the longest match for which a rule may still look at what follows."""
 _NEAR = 40
 """Bytes before what is held that a trigger may begin at: it is held from its beginning once it is whole."""
 _KEY = Expression(rb"(?is)-----begin [a-z0-9 ]{0,80}private key(?: block)?-----|putty-user-key-file-")
@@ -119,9 +121,9 @@ class Live:
                 always.append(_ALWAYS[detector.name])
                 self._cap = max(self._cap, detector.longest)
             elif detector.name in _TRIGGERED:
-                alive = _matching(_TRIGGERED[detector.name])
+                alive = _matching(_TRIGGERED[detector.name], detector.longest)
             elif detector.name == "assigned-secret":
-                alive = _matching(b"(?:" + b"|".join(_hex(word) for word in words) + b")" + _ASSIGNED)
+                alive = _matching(b"(?:" + b"|".join(_hex(word) for word in words) + b")" + _ASSIGNED, detector.longest)
             elif detector.name == "internal-host":
                 token, alive = True, _host_alive
             elif detector.name == "private-key":
@@ -132,7 +134,7 @@ class Live:
                 token = True
                 self._cap = max(self._cap, detector.longest)
             elif pattern is not None and not getattr(detector, "before", 0):
-                alive = _matching(pattern)
+                alive = _matching(pattern, detector.longest)
             elif pattern is not None:
                 always.append(init(pattern))
                 self._cap = max(self._cap, detector.longest)
@@ -210,11 +212,14 @@ def types_of(detector: Any) -> frozenset[str]:
     return frozenset((kind,) if kind is not None else _TYPES.get(detector.name, DEFAULT_LABELS))
 
 
-def _matching(pattern: bytes) -> Alive:
+def _matching(pattern: bytes, longest: int) -> Alive:
     expression = Expression(b"(?is)" + init(pattern) + rb"\z")
 
     def alive(data: bytes, place: int) -> int:
-        return place if expression.match(data, place, len(data)) is not None else len(data)
+        end = len(data)
+        if end - place > longest + _SLACK:
+            return end
+        return place if expression.match(data, place, end) is not None else end
 
     return alive
 

@@ -3,12 +3,13 @@
 Everything here is chosen for two ends. It must be cheap: about 60 us for 1 KB, so bytes are used where the standard
 library is fastest on bytes, and a long prompt is read at its head and its tail only. And it must be hard to sway: a
 word counts once however often it stands there, spelling is folded (NFKC, lower case, white space, typographic quotes,
-invisible characters, every digit becomes `0`), and every measure is read off a ladder of fixed steps, so that it has
+invisible characters), and every measure is read off a ladder of fixed steps, so that it has
 bounds and a small change of the text rarely moves it.
 """
 
 import math
 import unicodedata
+from itertools import chain
 
 from msgspec import Struct
 
@@ -17,7 +18,6 @@ TAIL = 3_072
 """Characters read at either end of a prompt; what lies between counts for its length alone."""
 MOST_LINES = 160
 MOST_OPTIONS = 12
-LONGEST_OPTION = 400
 
 
 def _steps(first: float, last: float, step: float) -> tuple[float, ...]:
@@ -59,10 +59,9 @@ LADDERS: dict[str, tuple[float, ...]] = {
 _DIGITS = b"0123456789"
 _LETTERS = bytes(range(97, 123))
 _TABLE = bytes(
-    48 if c in _DIGITS else c + 32 if 65 <= c <= 90 else c if c in _LETTERS or c >= 128 else 32 for c in range(256)
+    c + 32 if 65 <= c <= 90 else c if c in _LETTERS + _DIGITS + b"\n" or c >= 128 else 32 for c in range(256)
 )
-"""Digits become `0`, letters small, all else of ASCII a space. Apostrophes go first: `don't` is one word."""
-_SPACES = bytes(10 if c == 13 else 32 if c == 9 else c for c in range(256))
+"""Letters become small, all else of ASCII but digits and line ends a space. Apostrophes go first: `don't` is a word."""
 _WORDY = _LETTERS + _LETTERS.upper() + _DIGITS + bytes(range(33)) + bytes(range(127, 256))
 _ASCII = bytes(range(128))
 _NOT_CAPITAL = bytes(c for c in range(256) if not 65 <= c <= 90)
@@ -73,13 +72,16 @@ _FOLD = (
 )  # fmt: skip
 _NEGATIONS = frozenset((b"not", b"except", b"never", b"least", b"false", b"incorrect", b"neither", b"none"))
 _FIRST = frozenset((b"i", b"my", b"me", b"we", b"our"))
+_AFTER = frozenset((b".", b")", b":"))
 _CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc", b"stdin", b"sql", b"json", b"regex"))
 
 
 class Look(Struct, gc=False):
-    """`words` as they follow each other, folded; `marks` the punctuation that occurs; `measures` as in `LADDERS`."""
+    """`words` as they follow each other, folded; `distinct` the same as a set; `marks` the punctuation that occurs;
+    `measures` as in `LADDERS`."""
 
     words: list[bytes]
+    distinct: set[bytes]
     marks: set[int]
     measures: list[float]
 
@@ -89,28 +91,30 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
     left_out = len(text) - HEAD - TAIL
     if left_out > 0:
         text = text[:HEAD] + "\n" + text[-TAIL:]
-    if not text.isascii():
-        text = _folded(text)
-    raw = text.encode("utf-8", "replace").strip()
-    if b"\r" in raw or b"\t" in raw:
-        raw = raw.translate(_SPACES)
-    while b"  " in raw:
-        raw = raw.replace(b"  ", b" ")
-    size = len(raw) + (left_out if left_out > 0 else 0)
-    question, options, lines = _parts(raw)
-    words = raw.translate(_TABLE, b"'").split()
+    raw = _folded(text)
+    small = raw if raw.isascii() else raw.decode("utf-8", "replace").lower().encode()
+    small = small.translate(_TABLE, b"'")
+    lines = raw.split(b"\n", MOST_LINES)
+    options = _options(lines)
     mean = spread = likeness = echo = figures = 0.0
     if options:
-        bags = [set(option.lower().split()) for option in options]
+        question = len(b"\n".join(lines[: options[0]])) + 1 if options[0] else len(raw)
+        by_line = [line.split() for line in small.split(b"\n", MOST_LINES)]
+        words = list(chain.from_iterable(by_line))
+        bags = [set(by_line[place][1:]) for place in options]
         together = set().union(*bags)
-        sizes = [len(option) for option in options]
+        sizes = [len(lines[place]) for place in options]
         longest = max(sizes)
         mean = sum(sizes) / len(sizes)
         spread = (longest - min(sizes)) / (longest + 1)
         if together:
             likeness = 1.0 - len(together) / sum(map(len, bags))
-            echo = len(together.intersection(question.lower().split())) / len(together)
-        figures = sum(1 for option in options if option.translate(None, _NOT_DIGIT)) / len(options)
+            echo = len(together.intersection(chain.from_iterable(by_line[: options[0]]))) / len(together)
+        figures = sum(1 for place in options if lines[place].translate(None, _NOT_DIGIT)) / len(options)
+    else:
+        question = len(raw)
+        words = small.split()
+    size = len(raw) + (left_out if left_out > 0 else 0)
     distinct = set(words)
     count = len(words) or 1
     letters = len(raw) or 1
@@ -121,7 +125,7 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
     log = math.log2
     measures = [
         log(1 + size),
-        log(1 + len(question)),
+        log(1 + question),
         len(options),
         log(1 + mean),
         spread,
@@ -136,48 +140,44 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         not distinct.isdisjoint(_NEGATIONS),
         (raw.count(b"\\") + raw.count(b"$")) * 100 / letters,
         code,
-        log(1 + question.count(b". ")),
-        question.count(b",") * 50 / (len(question) + 1),
+        log(1 + raw.count(b". ", 0, question)),
+        raw.count(b",", 0, question) * 50 / (question + 1),
         len(distinct) / count,
         raw.count(b"__"),
         raw.count(b"="),
         raw.count(b"("),
         raw.count(b'"'),
         not distinct.isdisjoint(_FIRST),
-        log(1 + lines),
+        log(1 + len(lines)),
         0.0 if raw.isascii() else len(raw.translate(None, _ASCII)) / letters,
         tools,
         log(turns) if turns > 1 else 0.0,
     ]
-    return Look(words, set(marks), measures)
+    return Look(words, distinct, set(marks), measures)
 
 
-def _folded(text: str) -> str:
-    text = unicodedata.normalize("NFKC", text)
-    for odd, plain in _FOLD:
-        if odd in text:
-            text = text.replace(odd, plain)
-    return text
+def _folded(text: str) -> bytes:
+    """One spelling of what can be spelt in several ways; letters keep their case."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+        for odd, plain in _FOLD:
+            if odd in text:
+                text = text.replace(odd, plain)
+    raw = text.encode("utf-8", "replace").strip()
+    if b"\r" in raw:
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\t" in raw:
+        raw = raw.replace(b"\t", b" ")
+    while b"  " in raw:
+        raw = raw.replace(b"  ", b" ")
+    return raw
 
 
-def _parts(raw: bytes) -> tuple[bytes, list[bytes], int]:
-    """The question (all before the first answer option), the texts of the options, and the number of lines."""
-    lines = raw.split(b"\n", MOST_LINES)
-    options: list[bytes] = []
-    first = -1
-    at = 0
-    for whole in lines:
-        line = whole.lstrip() if whole[:1] == b" " else whole
-        if line[1:2] in (b".", b")", b":") and line[:1].isalnum():
-            text = line[2:LONGEST_OPTION]
-        elif line[:1] == b"(" and line[2:3] == b")":
-            text = line[3:LONGEST_OPTION]
-        else:
-            at += len(whole) + 1
-            continue
-        if first < 0:
-            first = at
-        at += len(whole) + 1
-        if len(options) < MOST_OPTIONS:
-            options.append(text)
-    return (raw[:first] if first > 0 else raw), options, len(lines)
+def _options(lines: list[bytes]) -> list[int]:
+    """The places of the lines that begin like an answer option: `A.`, `b)`, `(3)`, `D:`."""
+    places = []
+    for place, line in enumerate(lines):
+        head = line[:4].lstrip()
+        if (head[1:2] in _AFTER and head[:1].isalnum()) or (head[:1] == b"(" and head[2:3] == b")"):
+            places.append(place)
+    return places[:MOST_OPTIONS]

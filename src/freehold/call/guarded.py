@@ -1,0 +1,61 @@
+"""An answer that may be changed or ended on its way to the client because of what is in it.
+
+What is looked for is said elsewhere (`check/stream`); here stands where it takes hold: on the canonical reply or
+events, between the provider's dialect and the client's. An answer that would have passed through as it came is
+therefore read and, as a stream or where something was changed, written anew in its own dialect.
+"""
+
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any, Protocol
+
+from freehold.call.operation import Prepared, Relay
+from freehold.dialects.conversation import Reply
+from freehold.dialects.receipt import Receipt
+
+
+class Guard(Protocol):
+    """One request's. `reply` returns the reply as it may be shown, the same object where nothing was changed; `reader`
+    a StreamReader that lets through what may be seen."""
+
+    def reply(self, reply: Reply) -> Reply: ...
+
+    def reader(self, reader: Any) -> Any: ...
+
+
+def opened(
+    prepared: Prepared,
+    language: ModuleType,
+    guard: Guard,
+    write: Mapping[str, Any],
+    stream: Mapping[str, Any],
+    *,
+    model: str,
+    include: bool,
+) -> Prepared:
+    """`prepared`, a passed-through attempt in `language`, with its answer read through `guard`. `write` and `stream` as
+    in `talk.Ways`; `include`: whether the client wants the usage in its stream."""
+    from freehold.call.talk import Translation
+
+    pass_on = prepared.read
+
+    def read(answer: bytes) -> tuple[bytes, Receipt]:
+        passed, receipt = pass_on(answer)
+        reply = language.read_reply(answer)
+        shown = guard.reply(reply)
+        if shown is reply:
+            return passed, receipt
+        shown.model = shown.model or model
+        return language.write_reply(shown, prepared.losses, int(time.time()), **write), receipt
+
+    def relay() -> Relay:
+        created = int(time.time())
+
+        def writer(identity: str, named: str) -> Any:
+            return language.StreamWriter(identity, named or model, created, include, **write, **stream)
+
+        return Translation(guard.reader(language.StreamReader()), writer)
+
+    prepared.read, prepared.relay = read, relay
+    return prepared

@@ -1,0 +1,69 @@
+"""The rules of `checks:` that types cannot say."""
+
+from collections.abc import Iterable, Mapping
+
+from freehold.config.label_names import known_compartments, split_label
+from freehold.config.problems import KeyPath, Problems, did_you_mean
+from freehold.config.schema import Config
+from freehold.config.schema_checks import GROUPS, TYPES, UNCHECKED, CheckRules, StreamMode, spelled_out
+from freehold.errors import redact
+
+WHOLE = ("prompt_injection",)
+"""Types that are judged over a whole text, so that a stream must be held back whole to act on them."""
+
+
+def check_safety(config: Config, problems: Problems, *, partial: bool) -> None:
+    """Notes every broken rule."""
+    checks = config.checks
+    path: KeyPath = ("checks",)
+    _check_rules(checks.request, (*path, "request"), problems, more=(UNCHECKED,))
+    _check_rules(checks.answer, (*path, "answer"), problems)
+    _check_streams(checks.answer, checks.streams, (*path, "answer"), problems)
+    compartments = known_compartments(config)
+    for kind, text in checks.labels.items():
+        if kind not in TYPES:
+            problems.add((*path, "labels", kind), *_no_type(kind, TYPES), key=True)
+        else:
+            try:
+                split_label(text, compartments)
+            except ValueError:
+                hint = "such as confidential+pci"
+                problems.add((*path, "labels", kind), "expected a level and compartments that exist", hint)
+    for part, overrides in (("keys", checks.keys), ("routes", checks.routes)):
+        for name, rules in overrides.items():
+            _check_override(checks.answer, checks.streams, rules, (*path, part, name), problems)
+    if partial:
+        return
+    for name in checks.routes:
+        if name not in config.models and "/" not in name:
+            hint = did_you_mean(name, list(config.models)) or "a deployment is provider/model"
+            problems.add((*path, "routes", name), f"no alias or route {redact(name, 60)}", hint, key=True)
+
+
+def _check_override(
+    answer: Mapping[str, str], streams: StreamMode, rules: CheckRules, path: KeyPath, problems: Problems
+) -> None:
+    _check_rules(rules.request, (*path, "request"), problems, more=(UNCHECKED,))
+    _check_rules(rules.answer, (*path, "answer"), problems)
+    if rules.answer or rules.streams is not None:
+        both = spelled_out(answer) | spelled_out(rules.answer)
+        where = "answer" if rules.answer else "streams"
+        _check_streams(both, rules.streams or streams, (*path, where), problems)
+
+
+def _check_rules(rules: Mapping[str, str], path: KeyPath, problems: Problems, more: Iterable[str] = ()) -> None:
+    known = {*GROUPS, *TYPES, *more}
+    for name in rules:
+        if name not in known:
+            problems.add((*path, name), *_no_type(name, known), key=True)
+
+
+def _check_streams(answer: Mapping[str, str], streams: StreamMode, path: KeyPath, problems: Problems) -> None:
+    acting = [kind for kind, action in spelled_out(answer).items() if kind in WHOLE and action != "allow"]
+    if acting and streams == "hold":
+        problems.add(path, f"{acting[0]} is judged over a whole text, not while it streams", "streams: strict")
+
+
+def _no_type(name: str, known: Iterable[str]) -> tuple[str, str]:
+    close = did_you_mean(name, list(known))
+    return f"no type or group of findings {redact(name, 60)}", close or "there are " + ", ".join(sorted(known))
