@@ -22,7 +22,10 @@ def test_the_configuration_shown_is_valid(tmp_path: Path) -> None:
     for block in shown:
         path = tmp_path / "freehold.yaml"
         path.write_text(block)
-        load_config(path, {"OPENAI_API_KEY": "x" * 20, "SUPPORT_BOT_KEY": "fh-0123456789abcdef"})
+        load_config(
+            path,
+            {"OPENAI_API_KEY": "x" * 20, "SUPPORT_BOT_KEY": "fh-0123456789abcdef", "CLAIMS_KEY": "fh-fedcba9876543210"},
+        )
 
 
 def test_the_commands_shown_exist() -> None:

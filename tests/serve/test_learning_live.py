@@ -132,3 +132,19 @@ def test_the_ledger_of_a_running_gateway_is_replayed(learner: Running, tmp_path:
     assert found["requests"] >= 2
     assert found["from_readings"] >= 1
     assert found["direct"]["requests"] >= 1
+
+
+def test_a_decision_of_the_past_is_explained_in_words(learner: Running) -> None:
+    request = ask(learner)[0]
+    ledger(learner, request)
+    environment = clean_environment(FREEHOLD_HOME=str(learner.home))
+    command = [sys.executable, "-m", "freehold", "explain", "--request"]
+    done = subprocess.run([*command, request], env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert "tried was answered by " in done.stdout
+    assert "openai/gpt-4o-mini: right with 0." in done.stdout
+    assert "anthropic/claude-sonnet-4-5: right with 0." in done.stdout
+    unknown = subprocess.run(
+        [*command, "req_never"], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert unknown.returncode == 1
+    assert "no request 'req_never' in the ledger" in unknown.stderr

@@ -64,5 +64,4 @@ def test_a_connection_closed_between_two_requests_trips_no_breaker(tmp_path: Pat
                         told.append(answer.status)
                 except urllib.error.HTTPError as error:
                     told.append(error.code)
-                    assert json.loads(error.read())["error"]["code"] == "upstream_broken"
             assert told == [200, 502, 200, 502], "one answer a connection, and no 503: the breaker stays closed"

@@ -6,11 +6,11 @@ therefore read and, as a stream or where something was changed, written anew in 
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Protocol
 
-from freehold.call.operation import Prepared, Relay
+from freehold.call.operation import Prepared, Relay, Ways
 from freehold.dialects.conversation import Reply
 from freehold.dialects.receipt import Receipt
 
@@ -28,16 +28,14 @@ def opened(
     prepared: Prepared,
     language: ModuleType,
     guard: Guard,
-    write: Mapping[str, Any],
-    stream: Mapping[str, Any],
-    *,
+    ways: Ways,
+    translation: Callable[[Any, Callable[[str, str], Any]], Relay],
     model: str,
+    *,
     include: bool,
 ) -> Prepared:
-    """`prepared`, a passed-through attempt in `language`, with its answer read through `guard`. `write` and `stream` as
-    in `talk.Ways`; `include`: whether the client wants the usage in its stream."""
-    from freehold.call.talk import Translation
-
+    """`prepared`, a passed-through attempt in `language`, with its answer read through `guard`. `translation` makes a
+    relay of a reader and what makes a writer; `include`: whether the client wants the usage in its stream."""
     pass_on = prepared.read
 
     def read(answer: bytes) -> tuple[bytes, Receipt]:
@@ -47,15 +45,15 @@ def opened(
         if shown is reply:
             return passed, receipt
         shown.model = shown.model or model
-        return language.write_reply(shown, prepared.losses, int(time.time()), **write), receipt
+        return language.write_reply(shown, prepared.losses, int(time.time()), **ways.write), receipt
 
     def relay() -> Relay:
         created = int(time.time())
 
         def writer(identity: str, named: str) -> Any:
-            return language.StreamWriter(identity, named or model, created, include, **write, **stream)
+            return language.StreamWriter(identity, named or model, created, include, **ways.write, **ways.stream)
 
-        return Translation(guard.reader(language.StreamReader()), writer)
+        return translation(guard.reader(language.StreamReader()), writer)
 
     prepared.read, prepared.relay = read, relay
     return prepared

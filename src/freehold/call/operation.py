@@ -7,7 +7,9 @@ operations_text.py and operations_media.py.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
+
+from msgspec import Struct
 
 from freehold.call.retries import Effects
 from freehold.call.target import Target
@@ -17,6 +19,18 @@ from freehold.dialects.receipt import Receipt
 from freehold.errors import InternalError, LossRefused, ProviderError
 
 AnswerType = Callable[[Mapping[bytes, bytes]], bytes]
+_NONE: Mapping[str, Any] = {}
+
+
+class Ways(Struct, frozen=True):
+    """What a client said outside the body, or wants repeated in the answer: arguments for its dialect's verbs."""
+
+    read: Mapping[str, Any] = _NONE
+    """For `read_request`: the model and the stream flag, where they stand in the path (Gemini)."""
+    write: Mapping[str, Any] = _NONE
+    """For `write_reply` and `StreamWriter`: what the answer repeats of the request (Responses)."""
+    stream: Mapping[str, Any] = _NONE
+    """For `StreamWriter` and `StreamRelay`: the form of the stream."""
 
 
 class Relay(Protocol):

@@ -7,12 +7,11 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 import msgspec
-from msgspec import Struct
 
 from freehold.call.guarded import Guard, opened
 from freehold.call.inline import BYTES_ONLY, FETCHED, inline, urls
 from freehold.call.languages import CLIENT, PROVIDER
-from freehold.call.operation import Prepared, Relay, no_stream, refuse_losses
+from freehold.call.operation import Prepared, Relay, Ways, no_stream, refuse_losses
 from freehold.call.retries import Effects
 from freehold.call.target import Target
 from freehold.dialects import gemini, messages, responses
@@ -38,20 +37,6 @@ from freehold.dialects.peek import Peek
 from freehold.dialects.receipt import Receipt
 from freehold.dialects.words import in_words
 from freehold.errors import BadRequest, FreeholdError, LossRefused
-
-_NONE: Mapping[str, Any] = {}
-
-
-class Ways(Struct, frozen=True):
-    """What a client said outside the body, or wants repeated in the answer: arguments for its dialect's verbs."""
-
-    read: Mapping[str, Any] = _NONE
-    """For `read_request`: the model and the stream flag, where they stand in the path (Gemini)."""
-    write: Mapping[str, Any] = _NONE
-    """For `write_reply` and `StreamWriter`: what the answer repeats of the request (Responses)."""
-    stream: Mapping[str, Any] = _NONE
-    """For `StreamWriter` and `StreamRelay`: the form of the stream."""
-
 
 _USUAL = Ways()
 _STORED = re.compile(rb'"store"\s*:\s*true')
@@ -150,9 +135,8 @@ class Talk:
             return self._pass_through(target)
         if self._client not in PROVIDER:
             return self._translate(target)
-        ways, include, prepared = self._ways, self.peek.include_usage, self._pass_through(target)
-        language = self._language
-        return opened(prepared, language, self.guard, ways.write, ways.stream, model=target.model, include=include)
+        prepared, include = self._pass_through(target), self.peek.include_usage
+        return opened(prepared, self._language, self.guard, self._ways, Translation, target.model, include=include)
 
     def _pass_through(self, target: Target) -> Prepared:
         client, language, peek, traits = self._client, self._language, self.peek, target.traits
@@ -260,7 +244,10 @@ _READ_RECEIPT = {name: _receipt_reader(language) for name, language in CLIENT.it
 class Translation:
     """A relay between two dialects: canonical events in the middle."""
 
-    __slots__ = ("_make", "_reader", "_source", "complete", "failed", "id", "model", "output_bytes", "started", "usage", "writer")
+    __slots__ = (
+        "_make", "_reader", "_source", "complete", "failed", "id", "model", "output_bytes", "started", "usage",
+        "writer",
+    )  # fmt: skip
 
     def __init__(self, reader: Any, make: Callable[[str, str], Any]) -> None:
         self._reader = self._source = reader
@@ -276,9 +263,9 @@ class Translation:
         self.output_bytes = 0
 
     @property
-    def ended(self) -> bool:
-        """Whether a guard has ended the answer: there is no point in reading on."""
-        return getattr(self._source, "ended", False)
+    def guard(self) -> Any:
+        """What the answer is read through (guarded.py), None where it is not."""
+        return getattr(self._source, "guard", None)
 
     def read_through(self, wrap: Callable[[Any], Any]) -> None:
         """Puts `wrap(reader)` in the place of the reader."""

@@ -89,6 +89,7 @@ class Asked(Struct, frozen=True):
 @click.option("--max-tokens", type=click.IntRange(1), help="As if the request limited its answer.")
 @click.option("--key", help="As if a key of the configuration asked, by its name.")
 @click.option("--header", "-H", "headers", multiple=True, help="As if the request had this header: 'NAME: VALUE'.")
+@click.option("--request", metavar="ID", help="Instead of a prompt: a request of the past, by its x-request-id.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help="freehold.yaml to read.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -100,6 +101,7 @@ def command(
     max_tokens: int | None,
     key: str | None,
     headers: tuple[str, ...],
+    request: str | None,
     config: Path | None,
     as_json: bool,
 ) -> None:
@@ -110,6 +112,9 @@ def command(
     from freehold.cli.prompt import piped
     from freehold.cli.view import look
 
+    if request is not None:
+        _recall(request, as_json=as_json)
+        return
     prompt = "\n\n".join(part for part in ("" if words == "-" else words, piped()) if part)
     if not prompt:
         raise click.UsageError("there is no prompt", click.get_current_context())
@@ -123,6 +128,34 @@ def command(
         _show(explained)
     if not explained.attempts:
         sys.exit(1)
+
+
+def _recall(request: str, *, as_json: bool) -> None:
+    """Shows what the ledger keeps of a decision. Raises NotFound."""
+    from freehold.decide import Candidate, Drop, Plan
+    from freehold.decide.explain import thoughts
+    from freehold.errors import NotFound
+    from freehold.home import database
+    from freehold.record.outcomes import opened
+    from freehold.record.plans import kept
+
+    with opened(database()) as connection:
+        found = kept(connection, request)
+    if found is None:
+        raise NotFound(
+            f"there is no request {request!r} in the ledger",
+            hint="the id stands in the answer's x-request-id; the ledger is a second or two late",
+            param="--request",
+        )
+    if as_json:
+        output.emit(found)
+        return
+    candidates = tuple(Candidate(one.name, one.quality, one.dollars, None, one.seconds) for one in found.thoughts)
+    dropped = tuple(Drop(name, reason) for name, reason in found.dropped)
+    plan = Plan((), found.reason, dropped, candidates, found.route, propensity=found.propensity)
+    print(f"{found.at} UTC: {found.asked} was answered by {found.deployment}: {found.reason}")
+    for text in thoughts(plan):
+        print(f"  {text}")
 
 
 def explain(view: "View", asked: Asked) -> Explained:

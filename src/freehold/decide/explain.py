@@ -13,6 +13,11 @@ def sentences(plan: Plan) -> Iterator[str]:
     first = plan.attempts[0].name if plan.attempts else "nobody"
     where = f" by {plan.route}" if plan.route else ""
     yield f"{first}{where}: {plan.reason}"
+    yield from thoughts(plan)
+
+
+def thoughts(plan: Plan) -> Iterator[str]:
+    """All but the first sentence."""
     if plan.propensity < 1:
         yield f"chosen with a probability of {plan.propensity:.3g}"
     for candidate in plan.candidates:

@@ -59,6 +59,8 @@ class Decided(Struct, array_like=True, gc=False):
     reading: bytes = b""
     """What the predictor read in the prompt: a small vector (record/readings.py), empty where it is not kept."""
     candidates: list[Weighed] = []
+    dropped: list[tuple[str, str]] = []
+    """Who may not answer, and why."""
 
 
 class Intent(Struct, array_like=True, tag="i", gc=False):

@@ -159,6 +159,7 @@ class Learned:
                     one.basis or None,
                     one.reading or None,
                     _ENCODE(weighed),
+                    _ENCODE(one.dropped) if one.dropped else None,
                     intent.call,
                 )
             )
@@ -190,6 +191,6 @@ _WRITE_OUTCOME: Final = (
 )
 _WRITE_DECISION: Final = (
     "INSERT OR IGNORE INTO decisions (route, propensity, explored, quality, expected, kind, needs, input, output, most,"
-    " ran, cached, basis, reading, candidates, call)"
-    " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM calls WHERE call = ?"
+    " ran, cached, basis, reading, candidates, dropped, call)"
+    " SELECT ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, id FROM calls WHERE call = ?"
 )

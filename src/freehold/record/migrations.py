@@ -140,7 +140,8 @@ def m003_learning(connection: sqlite3.Connection) -> None:
             input INTEGER NOT NULL, output INTEGER NOT NULL, most INTEGER,
             ran INTEGER REFERENCES names, cached INTEGER NOT NULL,
             basis BLOB, reading BLOB, -- record/readings.py
-            candidates BLOB NOT NULL  -- msgpack: [[name, quality, price, latency, chance], ...] as entries.Weighed
+            candidates BLOB NOT NULL, -- msgpack: [[name, quality, price, latency, chance], ...] as entries.Weighed
+            dropped BLOB              -- msgpack: [[deployment, reason], ...], in words
             ) STRICT""",
         """CREATE TABLE outcomes (
             call INTEGER NOT NULL REFERENCES calls,

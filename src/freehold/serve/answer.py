@@ -122,7 +122,10 @@ async def _pump(exchange: Exchange, answer: Answer, flight: Flight) -> bytes:
     idle = answer.target.timeouts.idle
     end = flight.started + answer.target.timeouts.total
     silent = not answer.began
+    guard = getattr(relay, "guard", None)
     while relay.failed is None:
+        if guard is not None and guard.blocked is not None:
+            break  # a rule has ended the answer: what is still to come is neither seen nor paid for
         chunk = await connection.chunk()
         if not chunk:
             break

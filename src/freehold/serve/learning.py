@@ -19,6 +19,8 @@ from freehold.record.outcomes import RETRY_WEIGHT
 from freehold.record.readings import basis_of, pack
 from freehold.serve.repeats import Asked, Repeats
 
+MOST_DROPPED = 20
+"""Candidates whose reasons are written down."""
 SCHEMA_WEIGHT = 0.5
 """JSON that fits says something of an answer, not all; so both fitting and not fitting are written down."""
 
@@ -59,6 +61,7 @@ def decided(decision: Plan, known: Facts, *, ran: Ran | None = None, predictor: 
             )
             for one in decision.candidates
         ],
+        [(drop.deployment, drop.reason[:200]) for drop in decision.dropped[:MOST_DROPPED]],
     )  # fmt: skip
 
 

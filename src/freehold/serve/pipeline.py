@@ -27,6 +27,7 @@ from freehold.serve.decision import decide
 from freehold.serve.endpoints import KEEPS, LOADS, Endpoint, answer_loading
 from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
+from freehold.serve.guarding import Guarding
 from freehold.serve.recorder import RequestRecorder
 
 
@@ -66,9 +67,15 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
     hold = gateway.limits.take(principal, known.held)
     retries, total = gateway.patience(exchange)
     flight = Flight(exchange.started, principal.name, known)
+    guarding = None
+    if checked is not None and checked.ruling.answer is not None:
+        guarding = Guarding(checked.ruling.answer, known.input_tokens)
+        if isinstance(operation, Talk):
+            operation.guard = guarding
     recorder = RequestRecorder(gateway, endpoint.client, exchange, principal, known, decision, hold)
     if decision.route and gateway.config.learn and isinstance(operation, Talk):
         recorder.asked = gateway.shared.learning.asked(principal.name, operation.conversation, gateway.now())
+    recorder.seen, recorder.guarding = checked, guarding
     gateway.flights.begin(flight, exchange)
     try:
         early = gateway.config.early
@@ -88,8 +95,12 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
             answer = await carry_out(
                 gateway, decision, operation, flight, recorder, retries=retries, total=total, early=early
             )
+        if guarding is not None and not isinstance(operation, Talk):
+            guarding.other(answer, endpoint.kind)
         if answer.relay is None:
             recorder.finish(answer)
+            if guarding is not None and not isinstance(operation, Talk):
+                guarding.enforce()
             if exchange.path in KEEPS:
                 await _keep(gateway, principal, exchange, body, answer)
             send_whole(exchange, answer.body, recorder.lines(answer), kind=answer.content_type)

@@ -27,8 +27,10 @@ from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError
 from freehold.record.entries import Decided, Intent, Outcome, Settlement
 from freehold.record.receipts.sent import Sink
+from freehold.serve.checks import Checked
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway
+from freehold.serve.guarding import Guarding
 from freehold.serve.learning import decided, in_words
 from freehold.serve.outward import Source, outward, sink_of
 from freehold.serve.quality import broke_schema
@@ -38,6 +40,8 @@ from freehold.serve.sessions import cached_next
 BYTES_PER_TOKEN = 4
 EXPLAIN = b"x-freehold-explain"
 """A request with this header gets its plan in words."""
+CHECKS = b"x-freehold-checks"
+"""What was found, by type, and what was done: never the thing itself."""
 _NOTHING = Usage()
 _UNPRINTABLE = re.compile(r"[^ -~]")
 """Names of lost fields come from the client, and a header is a line of printable ASCII."""
@@ -145,8 +149,10 @@ class RequestRecorder:
         "begun",
         "charged",
         "gateway",
+        "guarding",
         "known",
         "principal",
+        "seen",
         "upstream",
         "used",
     )
@@ -185,6 +191,10 @@ class RequestRecorder:
             learns = gateway.config.learn and known.reading is not None
             predictor = gateway.rulebook.foresight.predictor.id if learns else None
             self._decided = decided(decision, known, ran=decision.ran, predictor=predictor)
+        self.seen: Checked | None = None
+        """What was found in the request."""
+        self.guarding: Guarding | None = None
+        """What looks at the answer."""
         self.charged = 0.0
         """US dollars, by the rates known here; the ledger does its own sums."""
         self._money: MoneyHold | None = None
@@ -254,6 +264,8 @@ class RequestRecorder:
         """Settles the attempt that answered, and counts the request."""
         entry = answer.entry
         usage = self._settled(answer, failure)
+        if self.guarding is not None and self.seen is not None:
+            self.seen.told += tuple(self.guarding.count(answer, self.gateway.metrics.check))
         status = "200"
         if failure is not None:
             status = str(failure.status)
@@ -341,6 +353,8 @@ class RequestRecorder:
             lines += line(b"x-freehold-lost", _named(answer.losses).encode())
         if EXPLAIN in self._exchange.headers:
             lines += line(b"x-freehold-plan", header(self._decision))
+        if self.seen is not None and self.seen.told:
+            lines += line(CHECKS, ", ".join(self.seen.told).encode())
         return lines
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import re
 
 _DOUBLED = re.compile(r"^[^aeiou]*[aeiou][bdgklmnprt]$")
 _IRREGULAR = {
-    "beat": "beats beating beaten", "tear": "tears tearing tore", "bite": "bites biting bit", "blow": "blows blowing blew",
+    "beat": "beats beating beaten", "bite": "bites biting bit", "blow": "blows blowing blew",
     "break": "breaks breaking broke", "burn": "burns burning burned", "buy": "buys buying bought",
     "cut": "cuts cutting cut", "ddos": "ddoses ddosing ddosed", "dig": "digs digging dug",
     "drive": "drives driving drove", "embarrass": "embarrasses embarrassing embarrassed", "feed": "feeds feeding fed",
@@ -18,9 +18,9 @@ _IRREGULAR = {
     "set": "sets setting set", "shoot": "shoots shooting shot", "show": "shows showing showed",
     "slit": "slits slitting slit", "spread": "spreads spreading spread", "spy": "spies spying spied",
     "squat": "squats squatting squatted", "steal": "steals stealing stole",
-    "swallow": "swallows swallowing swallowed", "take": "takes taking took", "think": "thinks thinking thought",
-    "throw": "throws throwing threw", "tie": "ties tying tied", "traffic": "traffics trafficking trafficked",
-    "wipe": "wipes wiping wiped",
+    "swallow": "swallows swallowing swallowed", "take": "takes taking took", "tear": "tears tearing tore",
+    "think": "thinks thinking thought", "throw": "throws throwing threw", "tie": "ties tying tied",
+    "traffic": "traffics trafficking trafficked", "wipe": "wipes wiping wiped",
 }  # fmt: skip
 
 

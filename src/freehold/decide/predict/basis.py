@@ -17,7 +17,6 @@ from itertools import pairwise
 from math import sqrt
 from operator import getitem
 from struct import Struct as Packer
-from typing import cast
 
 from msgspec import Struct
 
@@ -43,9 +42,8 @@ class Basis(Struct, frozen=True):
     """`vectors` holds a packed vector for every known term: a word, two that follow each other, or a mark's byte.
 
     Lane 0 of such a vector is the weight of the term, in units of `unit`; then follow the lanes of a reading, in units
-    of `scales`; the last is a number that no other term has, so that a set of vectors is one of terms. `rungs` gives
-    each rung of each measure a packed vector of the lanes in units of `rung_scales`; `kept` names the measures that are
-    numbers of the reading too, with their value on each rung.
+    of `scales`. `rungs` gives each rung of each measure a packed vector of the lanes in units of `rung_scales`; `kept`
+    names the measures that are numbers of the reading too, with their value on each rung.
     """
 
     lanes: int
@@ -66,9 +64,12 @@ class Basis(Struct, frozen=True):
     def project(self, seen: Look) -> tuple[tuple[float, ...], int]:
         """The numbers of a reading, and how many known terms they come from."""
         find = self.vectors.get
-        known = {*map(find, seen.distinct), *map(find, pairwise(seen.words)), *map(find, seen.marks)}
-        known.discard(None)
-        weight, *words, _ = unpack(sum(cast("set[int]", known)), self.lanes + 2)
+        known = [
+            *filter(None, map(find, seen.distinct)),
+            *filter(None, map(find, set(pairwise(seen.words)))),
+            *filter(None, map(find, seen.marks)),
+        ]
+        weight, *words = unpack(sum(known), self.lanes + 1)
         rungs = list(map(bisect_right, _EDGES, seen.measures))
         forms = unpack(sum(map(getitem, self.rungs, rungs)), self.lanes)
         share = 1.0 / max(self.floor, sqrt(max(0.0, weight * self.unit)))

@@ -19,7 +19,6 @@ N = TypeVar("N", int, float)
 MOST_WORDS = 65_535
 """A place must fit 16 bits."""
 MOST_TERMS = 200_000
-"""The sum of the numbers of all terms that one prompt can have must fit a lane."""
 _RUNGS = tuple(len(edges) + 1 for edges in LADDERS.values())
 RUNGS = sum(_RUNGS)
 _KEPT = tuple(list(LADDERS).index(name) for name in KEPT)
@@ -91,7 +90,7 @@ def build(tables: Tables) -> Basis:
 
 
 def _packed(levels: bytes, lanes: bytes, count: int, k: int) -> list[int]:
-    """Lane 0 is the square of the level; the others lose their bias of 128 in one subtraction; the last is a number."""
+    """Lane 0 is the square of the level; the others lose their bias of 128 in one subtraction."""
     width = LANE // 8 * (k + 1)
     flat = bytearray(width * count)
     flat[0::width] = levels.translate(_LOW)
@@ -100,11 +99,7 @@ def _packed(levels: bytes, lanes: bytes, count: int, k: int) -> list[int]:
         flat[4 * (lane + 1) :: width] = lanes[lane * count : (lane + 1) * count]
     bias = pack([0, *([128] * k)])
     whole = bytes(flat)
-    top = 1 << LANE * (k + 1)
-    return [
-        int.from_bytes(whole[at : at + width], "little") - bias + number * top
-        for number, at in enumerate(range(0, len(whole), width))
-    ]
+    return [int.from_bytes(whole[at : at + width], "little") - bias for at in range(0, len(whole), width)]
 
 
 def _rungs(rungs: bytes, values: bytes, k: int) -> tuple[list[tuple[int, ...]], list[tuple[float, ...]]]:

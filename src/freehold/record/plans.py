@@ -1,0 +1,74 @@
+"""What the ledger keeps of a plan, read back: the candidates, what was thought of each, who was dropped and why."""
+
+import sqlite3
+
+import msgspec
+from msgspec import Struct
+
+
+class Thought(Struct, frozen=True):
+    """A candidate, in the order of trying. `dollars` and `seconds` as they were expected; None: nothing was known."""
+
+    name: str
+    quality: float | None
+    dollars: float | None
+    seconds: float | None
+    chance: float
+
+
+class Kept(Struct, frozen=True):
+    """A request. `at` is UTC in words; `route` is empty where none decided: then nothing was ranked."""
+
+    request: str
+    at: str
+    asked: str
+    deployment: str
+    reason: str
+    route: str
+    propensity: float
+    explored: bool
+    thoughts: tuple[Thought, ...]
+    dropped: tuple[tuple[str, str], ...]
+
+
+_candidates = msgspec.msgpack.Decoder(list[tuple[int, int | None, int | None, int | None, int]])
+_dropped = msgspec.msgpack.Decoder(list[tuple[str, str]])
+
+
+def kept(connection: sqlite3.Connection, request: str) -> Kept | None:
+    """Returns what is kept of a request by its id, None where it is not in the ledger (yet)."""
+    row = connection.execute(_QUERY, (f"{request}-1",)).fetchone()
+    if row is None:
+        return None
+    at, asked, deployment, reason, route, propensity, explored, candidates, dropped = row
+    thoughts = []
+    for name, quality, price, latency, chance in _candidates.decode(candidates) if candidates else ():
+        (text,) = connection.execute("SELECT name FROM names WHERE id = ?", (name,)).fetchone()
+        thoughts.append(Thought(text, _part(quality, 1e4), _part(price, 1e9), _part(latency, 1e3), chance / 1e6))
+    return Kept(
+        request,
+        at,
+        asked,
+        deployment,
+        reason,
+        route or "",
+        1.0 if propensity is None else propensity,
+        bool(explored),
+        tuple(thoughts),
+        tuple(_dropped.decode(dropped)) if dropped else (),
+    )
+
+
+def _part(value: int | None, scale: float) -> float | None:
+    return None if value is None else value / scale
+
+
+_QUERY = (
+    "SELECT datetime(calls.at / 1000000000, 'unixepoch'), asked.name, deployed.name, reasons.name, rules.name,"
+    " propensity, explored, candidates, dropped FROM calls JOIN routes ON routes.id = calls.route"
+    " LEFT JOIN names AS asked ON asked.id = routes.asked"
+    " LEFT JOIN names AS deployed ON deployed.id = routes.deployment"
+    " LEFT JOIN names AS reasons ON reasons.id = calls.reason"
+    " LEFT JOIN decisions ON decisions.call = calls.id"
+    " LEFT JOIN names AS rules ON rules.id = decisions.route WHERE calls.call = ?"
+)
