@@ -1,4 +1,4 @@
-"""Trains the moderation model that ships, from nothing but the templates beside this file.
+"""Trains the moderation model that ships, from the templates beside this file and public questions without harm.
 
     moderation/harmful.txt   templates of what is to be flagged, under the categories they belong to
     moderation/benign.txt    templates of what looks like it and is harmless, and of plain talk

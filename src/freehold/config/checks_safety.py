@@ -19,6 +19,8 @@ def check_safety(config: Config, problems: Problems, *, partial: bool) -> None:
     _check_rules(checks.request, (*path, "request"), problems, more=(UNCHECKED,))
     _check_rules(checks.answer, (*path, "answer"), problems)
     _check_streams(checks.answer, checks.streams, (*path, "answer"), problems)
+    if checks.moderation.thresholds:
+        _check_thresholds(checks.moderation.thresholds, (*path, "moderation", "thresholds"), problems)
     compartments = known_compartments(config)
     for kind, text in checks.labels.items():
         if kind not in TYPES:
@@ -38,6 +40,15 @@ def check_safety(config: Config, problems: Problems, *, partial: bool) -> None:
         if name not in config.models and "/" not in name:
             hint = did_you_mean(name, list(config.models)) or "a deployment is provider/model"
             problems.add((*path, "routes", name), f"no alias or route {redact(name, 60)}", hint, key=True)
+
+
+def _check_thresholds(thresholds: Iterable[str], path: KeyPath, problems: Problems) -> None:
+    from freehold.dialects.moderations import CATEGORIES  # slow to import, and few files need it
+
+    for category in thresholds:
+        if category not in CATEGORIES:
+            hint = did_you_mean(category, list(CATEGORIES)) or "there are " + ", ".join(CATEGORIES)
+            problems.add((*path, category), f"no category {redact(category, 60)}", hint, key=True)
 
 
 def _check_override(

@@ -20,7 +20,7 @@ from freehold.classify import facts
 from freehold.decide import Choice
 from freehold.dialects import responses
 from freehold.errors import BadRequest, NotFound
-from freehold.serve import kept
+from freehold.serve import kept, moderating
 from freehold.serve.answer import send_stream, send_whole
 from freehold.serve.cascade import carry_out
 from freehold.serve.decision import decide
@@ -42,6 +42,9 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
     peek = endpoint.peek(exchange)
     check_model(principal, peek.model)
     choice = gateway.catalog.find(peek.model)
+    if endpoint.kind == "moderations" and moderating.answers(gateway, peek.model, served=choice is not None):
+        send_whole(exchange, await moderating.moderated(gateway, exchange, principal), moderating.LINES)
+        return
     if choice is None:
         raise _unknown_model(gateway, principal, peek.model)
 

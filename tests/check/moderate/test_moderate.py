@@ -127,8 +127,9 @@ def test_any_text_gets_a_verdict(text: str) -> None:
     assert all(0 <= score <= 1 for score in verdict.scores.values())
 
 
-def test_a_text_that_was_cut_says_so() -> None:
-    assert judge("a" * (MOST + 1)).truncated
+def test_a_text_too_long_to_be_read_is_not_harmless() -> None:
+    assert judge("a " * MOST).failed
+    assert not judge("I will kill you " * MOST).failed
     assert not judge("a").truncated
 
 

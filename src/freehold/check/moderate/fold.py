@@ -18,8 +18,8 @@ from collections.abc import Callable
 
 from freehold.check.detect.view import plainer
 
-MOST = 1 << 20
-"""Characters of one text that are read; more is cut off and said to be (local.py)."""
+MOST = 1 << 18
+"""Characters of one text that are read; one that is longer is not harmless for what was read of it (moderate.py)."""
 
 _KEPT = b"0123456789abcdefghijklmnopqrstuvwxyz$@*"
 _TABLE = bytes(

@@ -73,6 +73,8 @@ _FOLD = (
 _NEGATIONS = frozenset((b"not", b"except", b"never", b"least", b"false", b"incorrect", b"neither", b"none"))
 _FIRST = frozenset((b"i", b"my", b"me", b"we", b"our"))
 _AFTER = frozenset((b".", b")", b":"))
+_LATEX = frozenset(b"\\$")
+_CODED = frozenset(b"{;`")
 _CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc", b"stdin", b"sql", b"json", b"regex"))
 
 
@@ -118,9 +120,10 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
     distinct = set(words)
     count = len(words) or 1
     letters = len(raw) or 1
-    marks = raw.translate(None, _WORDY)
+    punctuation = raw.translate(None, _WORDY)
+    marks = set(punctuation)
     code = len(distinct & _CODE)
-    if b"{" in raw or b";" in raw or b"`" in raw:
+    if marks & _CODED:
         code += (b"```" in raw) + (b"{\n" in raw) + (b";\n" in raw) + (b"()" in raw)
     log = math.log2
     measures = [
@@ -135,25 +138,25 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         len(raw.translate(None, _NOT_DIGIT)) / letters,
         len(raw.translate(None, _NOT_CAPITAL)) / letters,
         letters / count,
-        len(marks) / letters,
-        raw.count(b"?"),
+        len(punctuation) / letters,
+        raw.count(b"?") if 63 in marks else 0,
         not distinct.isdisjoint(_NEGATIONS),
-        (raw.count(b"\\") + raw.count(b"$")) * 100 / letters,
+        (raw.count(b"\\") + raw.count(b"$")) * 100 / letters if marks & _LATEX else 0.0,
         code,
         log(1 + raw.count(b". ", 0, question)),
         raw.count(b",", 0, question) * 50 / (question + 1),
         len(distinct) / count,
-        raw.count(b"__"),
-        raw.count(b"="),
-        raw.count(b"("),
-        raw.count(b'"'),
+        raw.count(b"__") if 95 in marks else 0,
+        raw.count(b"=") if 61 in marks else 0,
+        raw.count(b"(") if 40 in marks else 0,
+        raw.count(b'"') if 34 in marks else 0,
         not distinct.isdisjoint(_FIRST),
         log(1 + len(lines)),
         0.0 if raw.isascii() else len(raw.translate(None, _ASCII)) / letters,
         tools,
         log(turns) if turns > 1 else 0.0,
     ]
-    return Look(words, distinct, set(marks), measures)
+    return Look(words, distinct, marks, measures)
 
 
 def _folded(text: str) -> bytes:

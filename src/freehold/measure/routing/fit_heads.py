@@ -16,7 +16,7 @@ from freehold.decide.predict.heads import LEAST_SLOPE, Family, Head
 
 Floats = NDArray[np.float64]
 
-DECLARED = 0.5
+DECLARED = 0.4
 UNDECLARED = 1.0
 """Standard deviation of an ability around that of a declared strength, and around the middle where none is declared;
 abilities themselves have a standard deviation of one."""

@@ -24,8 +24,8 @@ LEAST = 3
 """A term that fewer prompts have is left out."""
 MOST_WORDS = 14_000
 MOST_PAIRS = 7_800
-"""With the marks just under 21,845, to which a dict has an index of two bytes an entry: what leaves the processor's cache
-costs most of the time of a reading, and more pairs were hardly better on prompts held out."""
+"""With the marks just under 21,845, up to which a dict has an index of two bytes an entry: what leaves the cache of the
+processor costs most of the time of a reading, and more pairs were hardly better on prompts held out."""
 FLOOR_QUANTILE = 0.05
 """A prompt shorter than this share of those learnt from is weighed as if it were as long; see basis.py."""
 

@@ -1,0 +1,182 @@
+"""Answers that are looked at: every client dialect, every kind of text in an answer, streamed or not, whatever the
+pieces it comes in. What is to be redacted or blocked is never seen, and every answer still ends as its dialect says.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from canaries import CANARIES, ENDPOINTS, House, Told, canary_house
+
+SECRET = CANARIES["secret"]
+TEXT = f"Well, your key is {SECRET} and that is all I know of it."
+CHANNELS = {
+    "text": {"text": TEXT},
+    "thinking": {"thinking": TEXT, "text": "so"},
+    "tool": {"tool_calls": [{"name": "save", "arguments": {"note": TEXT, "count": 3}}]},
+}
+RULES = [
+    {"match": {"model": f"{name}-{size}"}, "reply": {**reply, "chunk": size}}
+    for name, reply in CHANNELS.items()
+    for size in (1, 2, 3, 5, 7, 11, 40, 400)
+]
+KEYS = {
+    "redact": "{answer: {secrets: redact}}",
+    "block": "{answer: {secrets: block}}",
+    "strict": "{answer: {secrets: redact}, streams: strict}",
+    "strictblock": "{answer: {secrets: block}, streams: strict}",
+    "watch": "{mode: monitor, answer: {secrets: block}}",
+}
+CHECKS = "\n".join(
+    [
+        *(f"  - {{name: {name}, key: fh-{name}-0123456789abcd}}" for name in KEYS),
+        "checks:",
+        "  keys:",
+        *(f"    {name}: {rules}" for name, rules in KEYS.items()),
+    ]
+)
+CLIENTS = ("chat", "completions", "responses", "messages", "gemini", "ollama", "ollama_generate", "cohere", "mistral")
+PROVIDERS = ("openai", "anthropic", "gemini", "cohere", "mistral")
+WORDS = {
+    "chat": "content_filter", "completions": "content_filter", "responses": "content_filter", "messages": "refusal",
+    "gemini": "SAFETY", "mistral": "error", "cohere": "ERROR_TOXIC",
+}  # fmt: skip
+"""How each dialect says that an answer was filtered, where it has a word for it."""
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    with canary_house(tmp_path_factory.mktemp("answers"), CHECKS, {"rules": RULES}) as house:
+        yield house
+
+
+def asked(client: str, tools: bool) -> dict[str, Any]:
+    if client == "gemini":
+        body: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "hi"}]}]}
+        if tools:
+            body["tools"] = [{"functionDeclarations": [{"name": "save", "parameters": {"type": "object"}}]}]
+        return body
+    if client in ("completions", "ollama_generate"):
+        return {"prompt": "hi"}
+    body = {"input": "hi"} if client == "responses" else {"messages": [{"role": "user", "content": "hi"}]}
+    if client == "messages":
+        body["max_tokens"] = 500
+    if tools:
+        function = {"name": "save", "parameters": {"type": "object", "properties": {"note": {"type": "string"}}}}
+        if client == "responses":
+            body["tools"] = [{"type": "function", **function}]
+        elif client == "messages":
+            body["tools"] = [{"name": "save", "input_schema": function["parameters"]}]
+        else:
+            body["tools"] = [{"type": "function", "function": function}]
+    return body
+
+
+def ask(house: House, client: str, channel: str, key: str, *, provider: str, size: int, stream: bool) -> Told:
+    house.kept.clear()
+    body = asked(client, channel == "tool")
+    secret = f"fh-{key}-0123456789abcd"
+    return house.ask(ENDPOINTS[client], body, key=secret, stream=stream, model=f"{provider}/{channel}-{size}")
+
+
+def said(body: bytes) -> str:
+    """Everything in an answer, its pieces joined: all strings of all events, in order, and once more without breaks."""
+    texts: list[str] = []
+
+    def walk(value: Any) -> None:
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, dict):
+            for inner in value.values():
+                walk(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner)
+
+    for line in body.decode().splitlines():
+        data = line.removeprefix("data:").strip()
+        try:
+            walk(json.loads(data))
+        except ValueError:
+            texts.append(data)
+    return "".join(text for text in texts if len(text) < 60 or " " in text) + "\n" + "\n".join(texts)
+
+
+def leaks(body: bytes) -> bool:
+    """Whether more of the secret is to be read than its first letters, in one piece or in several."""
+    return SECRET[:12] in said(body) or SECRET[-12:] in said(body) or SECRET.encode() in body
+
+
+def sizes(*seed: str) -> list[int]:
+    return random.Random("-".join(seed)).sample((1, 2, 3, 5, 7, 11, 40, 400), 2)
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_without_rules_for_answers_they_pass_and_leak_what_the_tests_look_for(
+    house: House, client: str, channel: str
+) -> None:
+    if channel != "text" and client in ("completions", "ollama_generate"):
+        pytest.skip("this dialect has no such thing")
+    for stream in (False, True):
+        told = house.ask(
+            ENDPOINTS[client], asked(client, channel == "tool"), stream=stream, model=f"openai/{channel}-3"
+        )
+        assert told.status == 200, told
+        if channel == "text":
+            assert leaks(told.body) or client == "cohere", told
+
+
+@pytest.mark.parametrize("key", ["redact", "strict"])
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_what_is_to_be_redacted_is_never_seen(house: House, client: str, provider: str, key: str) -> None:
+    for channel in CHANNELS:
+        for stream in (False, True):
+            for size in sizes(client, provider, channel, key):
+                told = ask(house, client, channel, key, provider=provider, size=size, stream=stream)
+                where = (channel, stream, size, told)
+                if told.status != 200:
+                    assert channel == "tool", where
+                    continue
+                assert not leaks(told.body), where
+                if channel == "text":
+                    assert "[redacted secret]" in said(told.body), where
+                    assert "and that is all I know of it." in said(told.body), where
+                assert b'"error"' not in told.body or b'"error":null' in told.body.replace(b" ", b""), where
+
+
+@pytest.mark.parametrize("key", ["block", "strictblock"])
+@pytest.mark.parametrize("provider", PROVIDERS)
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_blocked_answer_ends_before_it_and_says_so(house: House, client: str, provider: str, key: str) -> None:
+    for channel in CHANNELS:
+        for stream in (False, True):
+            for size in sizes(client, provider, channel, key):
+                told = ask(house, client, channel, key, provider=provider, size=size, stream=stream)
+                where = (channel, stream, size, told)
+                if told.status != 200:
+                    assert channel == "tool", where
+                    continue
+                assert not leaks(told.body), where
+                if channel == "text":
+                    assert "all I know" not in said(told.body), where
+                    assert WORDS.get(client, "") in said(told.body), where
+                    if key == "strictblock":
+                        assert "Well, your" not in said(told.body) or not stream, where
+
+
+def test_monitor_changes_nothing_and_counts(house: House) -> None:
+    before = house.counted("answer", "secret", "would block")
+    for stream in (False, True):
+        told = ask(house, "chat", "text", "watch", provider="openai", size=5, stream=stream)
+        assert leaks(told.body)
+    assert house.counted("answer", "secret", "would block") == before + 2
+
+
+def test_usage_of_a_redacted_answer_is_the_providers(house: House) -> None:
+    told = ask(house, "chat", "text", "redact", provider="anthropic", size=5, stream=False)
+    assert json.loads(told.body)["usage"]["completion_tokens"] == -(-len(TEXT) // 4)
+    assert told.headers["x-freehold-checks"] == "answer secret=redact"
