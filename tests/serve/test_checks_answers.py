@@ -41,7 +41,8 @@ CLIENTS = ("chat", "completions", "responses", "messages", "gemini", "ollama", "
 PROVIDERS = ("openai", "anthropic", "gemini", "cohere", "mistral")
 WORDS = {
     "chat": "content_filter", "completions": "content_filter", "responses": "content_filter", "messages": "refusal",
-    "gemini": "SAFETY", "mistral": "error", "cohere": "ERROR_TOXIC",
+    "gemini": "SAFETY", "mistral": "content_filter", "cohere": "ERROR", "ollama": "content_filter",
+    "ollama_generate": "content_filter",
 }  # fmt: skip
 """How each dialect says that an answer was filtered, where it has a word for it."""
 
@@ -82,31 +83,34 @@ def ask(house: House, client: str, channel: str, key: str, *, provider: str, siz
 
 
 def said(body: bytes) -> str:
-    """Everything in an answer, its pieces joined: all strings of all events, in order, and once more without breaks."""
-    texts: list[str] = []
+    """All that an answer says: the strings of its events joined by the field they stand in, which is how pieces of one
+    text come together again."""
+    texts: dict[tuple[str, ...], list[str]] = {}
 
-    def walk(value: Any) -> None:
+    def walk(value: Any, here: tuple[str, ...]) -> None:
         if isinstance(value, str):
-            texts.append(value)
+            texts.setdefault(here, []).append(value)
         elif isinstance(value, dict):
-            for inner in value.values():
-                walk(inner)
+            for key, inner in value.items():
+                walk(inner, (*here, key))
         elif isinstance(value, list):
             for inner in value:
-                walk(inner)
+                walk(inner, here)
 
-    for line in body.decode().splitlines():
-        data = line.removeprefix("data:").strip()
-        try:
-            walk(json.loads(data))
-        except ValueError:
-            texts.append(data)
-    return "".join(text for text in texts if len(text) < 60 or " " in text) + "\n" + "\n".join(texts)
+    try:
+        walk(json.loads(body), ())
+    except ValueError:
+        for line in body.decode().splitlines():
+            data = line.removeprefix("data:").strip()
+            if data.startswith(("{", "[{")):
+                event = json.loads(data)
+                walk(event, (str(event.get("type", "")),))
+    return "\n".join("".join(pieces) for pieces in texts.values())
 
 
 def leaks(body: bytes) -> bool:
     """Whether more of the secret is to be read than its first letters, in one piece or in several."""
-    return SECRET[:12] in said(body) or SECRET[-12:] in said(body) or SECRET.encode() in body
+    return SECRET[:12] in said(body) or SECRET[-12:] in said(body)
 
 
 def sizes(*seed: str) -> list[int]:
@@ -126,7 +130,7 @@ def test_without_rules_for_answers_they_pass_and_leak_what_the_tests_look_for(
         )
         assert told.status == 200, told
         if channel == "text":
-            assert leaks(told.body) or client == "cohere", told
+            assert leaks(told.body), said(told.body)
 
 
 @pytest.mark.parametrize("key", ["redact", "strict"])
@@ -137,7 +141,7 @@ def test_what_is_to_be_redacted_is_never_seen(house: House, client: str, provide
         for stream in (False, True):
             for size in sizes(client, provider, channel, key):
                 told = ask(house, client, channel, key, provider=provider, size=size, stream=stream)
-                where = (channel, stream, size, told)
+                where = (channel, stream, size, told.status, said(told.body))
                 if told.status != 200:
                     assert channel == "tool", where
                     continue
@@ -156,7 +160,7 @@ def test_a_blocked_answer_ends_before_it_and_says_so(house: House, client: str, 
         for stream in (False, True):
             for size in sizes(client, provider, channel, key):
                 told = ask(house, client, channel, key, provider=provider, size=size, stream=stream)
-                where = (channel, stream, size, told)
+                where = (channel, stream, size, told.status, said(told.body))
                 if told.status != 200:
                     assert channel == "tool", where
                     continue

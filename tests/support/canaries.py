@@ -40,7 +40,13 @@ class Endpoint(NamedTuple):
 
 
 def _talks() -> Iterator[tuple[str, Endpoint]]:
-    makers = {"messages": "anthropic", "count": "anthropic", "gemini": "gemini", "cohere": "cohere", "mistral": "mistral"}
+    makers = {
+        "messages": "anthropic",
+        "count": "anthropic",
+        "gemini": "gemini",
+        "cohere": "cohere",
+        "mistral": "mistral",
+    }
     for dialect, body in REQUESTS.items():
         if dialect not in PATHS or dialect in ("gemini_stream", "image_edits"):
             continue
@@ -136,8 +142,7 @@ class House(NamedTuple):
         connection = self._connection()
         connection.request("POST", path, data, sent)
         answer = connection.getresponse()
-        told = Told(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        return told
+        return Told(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
 
     def close(self) -> None:
         if getattr(self.local, "connection", None) is not None:

@@ -28,9 +28,9 @@ def slow(predictor: Predictor, text: str) -> list[float]:
     basis, tables, seen = predictor.basis, predictor.tables, look(text)
     words = tables.words.split(b"\n")
     pairs = [int.from_bytes(tables.pairs[at : at + 4], "little") for at in range(0, len(tables.pairs), 4)]
-    here = [words.index(word) + 1 if word in words else 0 for word in seen.words]
-    terms = {place - 1 for place in here if place}
-    follow = {a << 16 | b for a, b in zip(here, here[1:], strict=False)}
+    place = {word: i for i, word in enumerate(words, 1)}
+    terms = {place[word] - 1 for word in seen.words if word in place}
+    follow = {place.get(a, 0) << 16 | place.get(b, 0) for a, b in seen.pairs}
     terms |= {len(words) + i for i, pair in enumerate(pairs) if pair in follow}
     terms |= {len(words) + len(pairs) + i for i, mark in enumerate(tables.marks) if mark in seen.marks}
     count = len(tables.levels)

@@ -33,7 +33,7 @@ def test_line_ends_of_every_system_are_the_same() -> None:
 
 
 def test_lone_surrogates_are_no_trouble() -> None:
-    assert look("a \ud800 b").words[0] == b"a"
+    assert look("a \ud800 b").words == {b"a", b"b"}
 
 
 def test_of_a_long_text_the_head_and_the_tail_are_read() -> None:
@@ -41,8 +41,8 @@ def test_of_a_long_text_the_head_and_the_tail_are_read() -> None:
     one = look(head + "x" * 100_000 + tail)
     other = look(head + "y" * 100_000 + tail)
     assert one == other
-    assert len(one.words) <= (HEAD + TAIL) // 2
-    assert b"last" in one.words
+    assert {b"first", b"last"} <= one.words
+    assert len(one.pairs) <= 96
     assert one.measures[0] > 16
 
 

@@ -13,7 +13,6 @@ can say more than its share, and `floor` keeps a prompt of two words from being 
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import pairwise
 from math import sqrt
 from operator import getitem
 from struct import Struct as Packer
@@ -65,8 +64,8 @@ class Basis(Struct, frozen=True):
         """The numbers of a reading, and how many known terms they come from."""
         find = self.vectors.get
         known = [
-            *filter(None, map(find, seen.distinct)),
-            *filter(None, map(find, set(pairwise(seen.words)))),
+            *filter(None, map(find, seen.words)),
+            *filter(None, map(find, seen.pairs)),
             *filter(None, map(find, seen.marks)),
         ]
         weight, *words = unpack(sum(known), self.lanes + 1)

@@ -9,13 +9,16 @@ bounds and a small change of the text rarely moves it.
 
 import math
 import unicodedata
-from itertools import chain
+from itertools import chain, pairwise
 
 from msgspec import Struct
 
 HEAD = 5_120
 TAIL = 3_072
 """Characters read at either end of a prompt; what lies between counts for its length alone."""
+PAIRED_HEAD = 64
+PAIRED_TAIL = 32
+"""Words at either end whose neighbours are looked at: pairs are a third of the time of a reading."""
 MOST_LINES = 160
 MOST_OPTIONS = 12
 
@@ -79,11 +82,11 @@ _CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc",
 
 
 class Look(Struct, gc=False):
-    """`words` as they follow each other, folded; `distinct` the same as a set; `marks` the punctuation that occurs;
-    `measures` as in `LADDERS`."""
+    """`words` that occur, folded; `pairs` that follow each other near the beginning or the end; `marks` the punctuation
+    that occurs; `measures` as in `LADDERS`."""
 
-    words: list[bytes]
-    distinct: set[bytes]
+    words: set[bytes]
+    pairs: set[tuple[bytes, bytes]]
     marks: set[int]
     measures: list[float]
 
@@ -156,7 +159,11 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         tools,
         log(turns) if turns > 1 else 0.0,
     ]
-    return Look(words, distinct, marks, measures)
+    if len(words) > PAIRED_HEAD + PAIRED_TAIL:
+        pairs = {*pairwise(words[:PAIRED_HEAD]), *pairwise(words[-PAIRED_TAIL:])}
+    else:
+        pairs = set(pairwise(words))
+    return Look(distinct, pairs, marks, measures)
 
 
 def _folded(text: str) -> bytes:

@@ -7,7 +7,6 @@ has no sparse ones: `rows_times` and `columns_times` are sums over slices of the
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -74,10 +73,10 @@ def collect(looks: Sequence[Look]) -> tuple[Terms, Matrix]:
     """The terms that occur often enough, most frequent first, and what each prompt has of them."""
     seen: Counter[bytes] = Counter()
     for one in looks:
-        seen.update(set(one.words))
+        seen.update(one.words)
     words = _frequent(seen, MOST_WORDS)
     place = {word: i + 1 for i, word in enumerate(words)}
-    pairs_of = [_pairs([place.get(word, 0) for word in one.words]) for one in looks]
+    pairs_of = [_pairs(one, place) for one in looks]
     paired: Counter[int] = Counter()
     for some in pairs_of:
         paired.update(some)
@@ -100,8 +99,8 @@ def collect(looks: Sequence[Look]) -> tuple[Terms, Matrix]:
     return terms, _matrix(row_places, weights, np.maximum(norms, floor))
 
 
-def _pairs(places: list[int]) -> set[int]:
-    return {a << 16 | b for a, b in pairwise(places) if a and b}
+def _pairs(one: Look, place: dict[bytes, int]) -> set[int]:
+    return {place[a] << 16 | place[b] for a, b in one.pairs if a in place and b in place}
 
 
 def _frequent(counts: Counter[Term], most: int) -> list[Term]:
