@@ -23,7 +23,7 @@ test: dev clients ## every test, lint and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	scripts/test
 
 check: dev ## lint and types only
 	$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/mypy
