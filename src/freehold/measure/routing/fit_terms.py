@@ -30,7 +30,7 @@ FLOOR_QUANTILE = 0.05
 
 
 class Terms(Struct):
-    """The columns: words first (place in `Basis.vectors` less one), then pairs (as their key), then marks (a byte)."""
+    """The columns: words first, then pairs (place of a word << 16 | of the next, from 1), then marks (a byte)."""
 
     words: list[bytes]
     pairs: list[int]
