@@ -9,7 +9,13 @@ import pytest
 from running import Running, gateway_for, started
 
 # No property is judged by its speed; CI looks at the same examples each time, everybody else at new ones.
-hypothesis.settings.register_profile("freehold", deadline=None, derandomize=bool(os.environ.get("CI")))
+hypothesis.settings.register_profile(
+    "freehold",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    # How long data takes to be drawn says more of what else the machine does than of the test.
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("freehold")
 
 # A shell that starts the tests in the background lets children ignore Ctrl-C, which some tests send.

@@ -114,7 +114,11 @@ def _b64(data: bytes) -> str:
 
 
 def _unb64(text: str) -> bytes:
+    """Raises ValueError for all but one spelling of the bytes: unused bits at the end could be changed unseen."""
     try:
-        return base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except binascii.Error as error:
         raise ValueError from error
+    if _b64(data) != text:
+        raise ValueError("not the only spelling of these bytes")
+    return data
