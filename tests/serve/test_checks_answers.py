@@ -184,3 +184,53 @@ def test_usage_of_a_redacted_answer_is_the_providers(house: House) -> None:
     told = ask(house, "chat", "text", "redact", provider="anthropic", size=5, stream=False)
     assert json.loads(told.body)["usage"]["completion_tokens"] == -(-len(TEXT) // 4)
     assert told.headers["x-freehold-checks"] == "answer secret=redact"
+
+
+def test_a_blocked_stream_is_cut_off_upstream_and_its_usage_is_told(house: House) -> None:
+    body = {**asked("chat", tools=False), "stream_options": {"include_usage": True}}
+    house.kept.clear()
+    told = house.ask(ENDPOINTS["chat"], body, key="fh-block-0123456789abcd", stream=True, model="openai/text-1")
+    events = [json.loads(line[6:]) for line in told.body.splitlines() if line.startswith(b"data: {")]
+    usage = [event["usage"] for event in events if event.get("usage")]
+    assert len(usage) == 1
+    assert usage[0]["completion_tokens"] > 0
+    assert usage[0]["prompt_tokens"] > 0
+    assert told.body.rstrip().endswith(b"data: [DONE]")
+    assert [c["finish_reason"] for event in events for c in event["choices"] if c["finish_reason"]] == [
+        "content_filter"
+    ]
+
+
+@pytest.mark.parametrize("kind", ["json", "text", "verbose_json"])
+def test_a_transcript_is_looked_at_too(house: House, kind: str) -> None:
+    endpoint = ENDPOINTS["transcriptions"]
+    body = {"": SECRET, "file": b"RIFF\xff\xfe", "response_format": kind}  # the fake has heard the file's name
+    told = house.ask(endpoint, body, model="home/fake")
+    assert told.status == 200
+    assert SECRET.encode() in told.body
+    told = house.ask(endpoint, body, key="fh-redact-0123456789abcd", model="home/fake")
+    assert told.status == 200
+    assert SECRET.encode() not in told.body
+    assert b"Heard [redacted secret], 6 bytes" in told.body
+    told = house.ask(endpoint, body, key="fh-block-0123456789abcd", model="home/fake")
+    assert told.status == 400
+    assert b"content_blocked" in told.body
+    assert house.ask(endpoint, body, key="fh-watch-0123456789abcd", model="home/fake").status == 200
+
+
+@pytest.mark.parametrize("key", ["redact", "block", "watch"])
+def test_a_streamed_transcript_is_let_go_when_it_has_been_looked_at(house: House, key: str) -> None:
+    endpoint = ENDPOINTS["transcriptions"]
+    body = {"": SECRET, "file": b"RIFF\xff\xfe", "stream": "true"}
+    assert leaks(house.ask(endpoint, body, model="home/fake").body)
+    told = house.ask(endpoint, body, key=f"fh-{key}-0123456789abcd", model="home/fake")
+    assert told.status == 200
+    if key == "watch":
+        assert leaks(told.body)
+        return
+    assert not leaks(told.body)
+    if key == "redact":
+        assert "Heard [redacted secret], 6 bytes" in said(told.body)
+        assert '"transcript.text.done"' in told.body.decode()
+    else:
+        assert b"content_blocked" in told.body

@@ -4,6 +4,7 @@ A canary is put into each string of a request that uses nearly everything its di
 provider that is not cleared for it; with the same key in mode `monitor` it does, which shows that the place leads out.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -171,3 +172,21 @@ def test_a_secret_in_a_large_request_is_found_wherever_it_stands(house: House) -
         assert house.ask(CHAT, chat(text)).status == 400, before
     assert not house.reached(CANARIES["secret"])
     assert house.ask(CHAT, chat("a word " * 100_000)).status == 200
+
+
+def test_moderations_are_answered_here_and_leave_nothing(house: House) -> None:
+    endpoint = ENDPOINTS["moderations"]
+    house.kept.clear()
+    told = house.ask(endpoint, {"input": ["have a nice day", "I will kill you tomorrow"]}, model="freehold-moderation")
+    assert told.status == 200
+    answer = json.loads(told.body)
+    assert [one["flagged"] for one in answer["results"]] == [False, True]
+    assert answer["model"] == "freehold-moderation"
+    assert told.headers["x-freehold-deployment"] == "freehold-moderation"
+    assert not house.kept
+    refused = house.ask(endpoint, {"input": [{"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}]},
+                        model="freehold-moderation")  # fmt: skip
+    assert refused.status == 400
+    by_default = house.ask(endpoint, {"input": "hi"}, model="text-moderation-stable")
+    assert by_default.status == 200, "the name an SDK asks for, which nobody here serves"
+    assert not house.kept

@@ -170,10 +170,14 @@ class House(NamedTuple):
 
 
 def _form(body: dict[str, Any]) -> tuple[bytes, str]:
+    """Bytes are files, called what stands under the empty name."""
     out = []
     for name, value in body.items():
+        if not name:
+            continue
         if isinstance(value, bytes):
-            head = f'form-data; name="{name}"; filename="f.bin"\r\ncontent-type: application/octet-stream'
+            file = body.get("", "f.bin")
+            head = f'form-data; name="{name}"; filename="{file}"\r\ncontent-type: application/octet-stream'
         else:
             head, value = f'form-data; name="{name}"', value.encode()
         out.append(b"--edge\r\ncontent-disposition: " + head.encode() + b"\r\n\r\n" + value + b"\r\n")

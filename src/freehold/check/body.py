@@ -7,7 +7,7 @@ string, as in the arguments of tools, has its escapes undone with the rest: a ru
 
 Left out are:
 
-    names of our own dialects' fields that look like a trigger (`max_tokens`)        they say nothing
+    what in names of fields looks like a trigger (`max_tokens`, `prompt_cache_key`)  it says nothing
     media in base64: what decodes to text is read, the rest is said to be unchecked
 
 A form has its text fields read, and its files where they are text.
@@ -27,15 +27,9 @@ MEDIA = "media"
 LONG = 16_384
 """Characters of base64 in one piece that no detector reads: the longest web token has fewer."""
 _SHORT = 200
-_SILENT = (
-    b"max_tokens", b"max_completion_tokens", b"max_output_tokens", b"maxOutputTokens", b"budget_tokens",
-    b"thinkingBudget", b"prompt_cache_key",
-)  # fmt: skip
-_FIELDS = [b'"%b"' % name for name in _SILENT]
 _SIMPLE = ((b"\\n", b"\n"), (b'\\"', b'"'), (b"\\t", b"\t"), (b"\\r", b"\r"), (b"\\/", b"/"), (b"\\f", b"\f"))
 _UNICODE = re.compile(r"(?:\\u[0-9a-fA-F]{4})+")
 _BASE64 = re.compile(r"(?<![A-Za-z0-9+/_=-])[A-Za-z0-9+/_-]{200,}={0,2}")
-_CARRIERS = (b"base64", b"mime", b'"data"', b"b64", b"file_data")
 _CONTROLS = bytes(set(range(32)) - {9, 10, 12, 13} | {127})
 
 
@@ -47,10 +41,10 @@ def text_of(body: bytes, content_type: str = "") -> tuple[str, bool]:
 
 
 def _plain(data: bytes) -> tuple[str, bool]:
-    for name in _FIELDS:
-        if name in data:
-            data = data.replace(name, b'""')
-    carries = len(data) > LONG or any(word in data for word in _CARRIERS)
+    data = data.replace(b'_tokens"', b'"')
+    if b'_cache_key"' in data:
+        data = data.replace(b'"prompt_cache_key"', b'""')
+    carries = len(data) > LONG or (b"data" in data and (b'data"' in data or b"data:" in data))
     if b"\\" in data:
         return _media(unescaped(data)) if carries else (unescaped(data), False)
     text = data.decode("utf-8", "replace")

@@ -9,6 +9,7 @@ It is also how many bytes a stream has to be held back. A test asks it of all of
 Patterns are compiled when they are first wanted: most never are, and hundreds would cost a start half a second.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from freehold.check.detect.view import View
 Check = Callable[[str], float | None]
 """Takes the found value, returns its score or None where it is nothing."""
 
+_DIGIT = re.compile(rb"[0-9]")
 _MANY = 24
 """From how many places on one pass over the text costs less than a look at each."""
 
@@ -29,7 +31,8 @@ class Pattern:
     `literals` are what every match holds, in lower case; where `exact`, the match begins with one of them, in its own
     case. Otherwise it begins at most `before` bytes earlier. `group` is the part of the match that is the value.
     `needs` are literals of which the text must hold one somewhere, where any are given. `joined` says that the value
-    may follow a letter or digit without a break.
+    may follow a letter or digit without a break. `leads` says of a rule that is not exact that every match begins with
+    a literal and has a digit among so many bytes: then each place is looked at by itself, and only where there is one.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Pattern:
         before: int = 0,
         joined: bool = False,
         low: bool = False,
+        leads: int = 0,
         needs: Sequence[bytes] = (),
     ) -> None:
         self.name = rule
@@ -62,6 +66,7 @@ class Pattern:
         self.before = before
         self._joined = joined
         self._low = low
+        self._leads = leads
 
     @cached_property
     def longest(self) -> int:
@@ -81,7 +86,7 @@ class Pattern:
         Most look-ups find nothing, so this is written out flat: a chain of generators costs more than RE2's answer.
         """
         data = view.low if self._low else view.data
-        if self.exact and len(places) < _MANY:
+        if len(places) < _MANY and (self.exact or self._leads):
             return self._at(view, data, places)
         hits: list[Hit] = []
         for start, end in stretches(places, self.before, self.longest, len(data)):
@@ -95,10 +100,16 @@ class Pattern:
 
     def _at(self, view: View, data: bytes, places: Sequence[int]) -> Sequence[Hit]:
         hits: list[Hit] = []
+        free, leads = self._joined or not self.exact, self._leads
+        most, length = self.longest, len(data)
         done = 0
         for place in places:
-            if place >= done and (self._joined or starts_word(data, place)):
-                match = self._find.match(data, place, len(data))
+            if place >= done and (free or starts_word(data, place)):
+                done = place + 1  # two literals may begin at one place
+                if leads and _DIGIT.search(data, place, place + leads) is None:
+                    continue
+                end = place + most
+                match = self._find.match(data, place, end if end < length else length)
                 if match is not None:
                     done = match.end()
                     self._take(view, match, hits)

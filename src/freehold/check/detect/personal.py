@@ -30,21 +30,24 @@ _PAPER = (
 )
 
 
-def _after(kind: str, rule: str, words: str, between: bytes, value: bytes, digits: int, score: float = 0.8) -> Pattern:
+def _after(
+    kind: str, rule: str, words: str, between: bytes, value: bytes, digits: int, score: float = 0.8, leads: int = 1000
+) -> Pattern:
+    """`leads`: among how many bytes the first digit comes."""
     literals = [word.encode() for word in words.split("|")]
     pattern = b"(?:" + b"|".join(quoted(literal) for literal in literals) + rb")" + between + b"(" + value + b")"
 
     def check(found: str) -> float | None:
         return score if sum(character.isdigit() for character in found) >= digits else None
 
-    return Pattern(kind, rule, pattern, literals, check, rank=3, group=1, exact=False, low=True)
+    return Pattern(kind, rule, pattern, literals, check, rank=3, group=1, exact=False, low=True, leads=leads)
 
 
 PERSONAL = (
     _after("date_of_birth", "date-of-birth",
            "born|birth|dob|d.o.b|birthday|geboren|geburtsdatum|geb.|née le|né le|naissance|nacid|nacimiento|nascid|"
            "nascimento|nato il|nata il|nascita|geboortedatum|född|urodzon|дата рождения|生年月日|出生",
-           _WORDS, _DATE, 4, 0.85),
+           _WORDS, _DATE, 4, 0.85, leads=66),
     _after("passport", "passport", "passport|reisepass|passeport|pasaporte|passaporto|passaporte|paspoort|паспорт|护照",
            rb"[a-z]{0,6}" + _PAPER, rb"[a-z]{0,3}[0-9][0-9a-z]{5,9}\b", 5),
     _after("driver_license", "driver-license",
