@@ -16,7 +16,6 @@ Times are CLOCK_MONOTONIC, shared by all processes; after a reboot the file star
 
 import fcntl
 import hashlib
-import mmap
 import os
 import struct
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 
 from freehold.admit.keys import Principal
 from freehold.errors import RateLimited
+from freehold.tables import shared_table, this_boot
 
 WINDOW = 60.0
 SLOTS = 4096
@@ -64,16 +64,7 @@ class Limits:
         self._alone = alone
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         self._offsets: dict[str, int] = {}
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
-            header = _MAGIC + _boot()
-            if os.fstat(self._descriptor).st_size != _SIZE or os.pread(self._descriptor, _HEADER, 0) != header:
-                os.ftruncate(self._descriptor, 0)
-                os.ftruncate(self._descriptor, _SIZE)
-                os.pwrite(self._descriptor, header, 0)
-            self._map = mmap.mmap(self._descriptor, _SIZE)
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+        self._map = shared_table(self._descriptor, _SIZE, _MAGIC + this_boot())
 
     def close(self) -> None:
         self._map.close()
@@ -155,11 +146,3 @@ def _refused(principal: Principal, kind: str, limit: int, over: float) -> RateLi
         code=f"{kind}_per_minute",
         retry_after=over,
     )
-
-
-def _boot() -> bytes:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
-    except OSError:
-        boot = b"unknown"
-    return hashlib.sha256(boot).digest()[:8]

@@ -12,12 +12,13 @@ cell that was not renewed for `FRESH` seconds belongs to a process that is gone,
 
 import fcntl
 import hashlib
-import mmap
 import os
 import struct
 from pathlib import Path
 
 from msgspec import Struct
+
+from freehold.tables import shared_table, this_boot
 
 ROWS = 256
 WORKERS = 32
@@ -50,16 +51,7 @@ class Board:
         self._column = column
         self._rows: dict[str, int] = {}
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
-        try:
-            header = _MAGIC + _boot()
-            if os.fstat(self._descriptor).st_size != _SIZE or os.pread(self._descriptor, _HEAD, 0) != header:
-                os.ftruncate(self._descriptor, 0)
-                os.ftruncate(self._descriptor, _SIZE)
-                os.pwrite(self._descriptor, header, 0)
-            self._map = mmap.mmap(self._descriptor, _SIZE)
-        finally:
-            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+        self._map = shared_table(self._descriptor, _SIZE, _MAGIC + this_boot())
 
     def close(self) -> None:
         self._map.close()
@@ -107,11 +99,3 @@ class Board:
         finally:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
         return 0
-
-
-def _boot() -> bytes:
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_bytes()
-    except OSError:
-        boot = b"unknown"
-    return hashlib.sha256(boot).digest()[:8]

@@ -16,9 +16,7 @@ label, and pay one look at a bit. A full bucket gives up its oldest mark: 65,536
 There are no locks: a slot is written by one copy of 64 bytes, and one that is torn counts as the highest label.
 """
 
-import fcntl
 import hashlib
-import mmap
 import os
 import struct
 import zlib
@@ -30,6 +28,7 @@ from msgspec import Struct
 from freehold.dialects.conversation import Conversation, Part, Text
 from freehold.labels import Label, Rules
 from freehold.labels.lattice import HIGHEST
+from freehold.tables import shared_table
 
 SLOTS = 1 << 16
 WAYS = 8
@@ -51,14 +50,9 @@ class Marks:
         """Raises OSError."""
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_size != _SIZE or os.pread(descriptor, len(_MAGIC), 0) != _MAGIC:
-                os.ftruncate(descriptor, 0)
-                os.ftruncate(descriptor, _SIZE)
-                os.pwrite(descriptor, _MAGIC + os.urandom(_SECRET), 0)
-            self._map = mmap.mmap(descriptor, _SIZE)
+            self._map = shared_table(descriptor, _SIZE, _MAGIC, os.urandom(_SECRET))
         finally:
-            os.close(descriptor)  # which also ends the lock
+            os.close(descriptor)
         self._secret = bytes(self._map[len(_MAGIC) : len(_MAGIC) + _SECRET])
         self._places: dict[str, tuple[int, int]] = {}
 

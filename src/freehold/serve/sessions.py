@@ -17,9 +17,7 @@ minutes of inactivity, Gemini's implicit one a few minutes, DeepSeek hours to da
 cache in memory, so it ends with the engine's life, which the slot names.
 """
 
-import fcntl
 import hashlib
-import mmap
 import os
 import struct
 import zlib
@@ -28,6 +26,7 @@ from pathlib import Path
 
 from freehold.decide.decision import Ran
 from freehold.dialects.conversation import Conversation, Document, Image, Part, Text, Usage
+from freehold.tables import shared_table
 
 SLOTS = 1 << 16
 WAYS = 4
@@ -63,14 +62,9 @@ class Sessions:
         self._hashes: dict[str, int] = {}
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.lockf(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_size != _SIZE or os.pread(descriptor, len(_MAGIC), 0) != _MAGIC:
-                os.ftruncate(descriptor, 0)
-                os.ftruncate(descriptor, _SIZE)
-                os.pwrite(descriptor, _MAGIC + os.urandom(_SECRET), 0)
-            self._map = mmap.mmap(descriptor, _SIZE)
+            self._map = shared_table(descriptor, _SIZE, _MAGIC, os.urandom(_SECRET))
         finally:
-            os.close(descriptor)  # which also ends the lock
+            os.close(descriptor)
         self._secret = bytes(self._map[len(_MAGIC) : len(_MAGIC) + _SECRET])
 
     def close(self) -> None:
