@@ -15,6 +15,7 @@ Data goes to stdout, everything else to stderr (output.py), so a pipe gets data 
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -55,16 +56,19 @@ SYNONYMS = {"serve": "up", "start": "up", "run": "up", "cost": "usage", "spend":
 """Words that people try first."""
 
 
-class Verbs(click.Group):
-    """A group whose commands are imported on first use."""
+class LazyGroup(click.Group):
+    """A group whose commands are imported on first use. `verbs` maps each to its module, whose `command` it is, and to its
+    line in the help."""
+
+    verbs: Mapping[str, tuple[str, str]] = {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
+        return list(self.verbs)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
+        if cmd_name not in self.verbs:
             return None
-        module, line = VERBS[cmd_name]
+        module, line = self.verbs[cmd_name]
         loaded: click.Command = importlib.import_module(module).command
         loaded.name = cmd_name
         loaded.short_help = line
@@ -72,7 +76,13 @@ class Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in self.verbs.items()])
+
+
+class Verbs(LazyGroup):
+    """The commands of `VERBS`."""
+
+    verbs = VERBS
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

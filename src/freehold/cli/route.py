@@ -4,10 +4,11 @@ asked.
 Needs no gateway. Training and measuring need numpy, which comes with `freehold[own]`.
 """
 
-import importlib
 from typing import Any
 
 import click
+
+from freehold.cli import LazyGroup
 
 VERBS: dict[str, tuple[str, str]] = {
     "train": ("freehold.cli.route_train", "Train the predictor on your own outcomes, and calibrate quality floors"),
@@ -16,24 +17,10 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 
-class Lazy(click.Group):
-    """A group whose commands are imported on first use."""
+class Lazy(LazyGroup):
+    """The commands of `VERBS`."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(VERBS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in VERBS:
-            return None
-        module, line = VERBS[cmd_name]
-        loaded: click.Command = importlib.import_module(module).command
-        loaded.name = cmd_name
-        loaded.short_help = line
-        return loaded
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+    verbs = VERBS
 
 
 class Several(click.Command):
