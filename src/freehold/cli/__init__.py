@@ -57,8 +57,10 @@ SYNONYMS = {"serve": "up", "start": "up", "run": "up", "cost": "usage", "spend":
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported on first use. `verbs` maps each to its module, whose `command` it is, and to its
-    line in the help."""
+    """A group whose commands are imported on first use.
+
+    `verbs` maps each to its module, whose `command` it is, and to its line in the help.
+    """
 
     verbs: Mapping[str, tuple[str, str]] = {}
 
