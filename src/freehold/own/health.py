@@ -16,7 +16,7 @@ honest  reasons are known from the work itself: the longest prompt that waits fo
         engine shows such work, its standstill leaves no excuse, nor does its silence, but for a batch of a prompt. A
         probe may queue behind full slots: its failure counts only when the honest reasons are used up.
 
-The probe ends at 1.75 T after the last sign of life, so a wedge is told within 2 T where no honest reason lasts longer.
+The probe ends at 1.6 T after the last sign of life, so a wedge is told within 2 T where no honest reason lasts longer.
 
 Nothing here reads a clock or does anything. The steward calls `look` for every engine several times per T, sends the
 probe that a verdict asks for, reports how it went, and ejects an engine that is wedged. Times are seconds of one
@@ -31,7 +31,7 @@ from msgspec import Struct
 QUANTILE = 0.99
 MARGIN = 5.0
 """T is never below this many times the quantile of the engine's pauses."""
-PROBE_ENDS = 1.75
+PROBE_ENDS = 1.6
 """In multiples of T since the last sign of life."""
 SHORTEST_PROBE = 0.25
 """In multiples of T; also the pause between the probes of one suspicion."""
