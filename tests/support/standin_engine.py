@@ -530,7 +530,7 @@ def parse(command: str, words: list[str]) -> tuple[type[Engine], argparse.Namesp
         kind = LlamaServer
         flags(parser, model=str, alias=str, api_key=str, ctx_size=int, parallel=int, n_gpu_layers=int, threads=int,
               batch_size=int, ubatch_size=int, jinja=bool, metrics=bool, embeddings=bool, reranking=bool, lora=list,
-              sse_ping_interval=int, lora_init_without_apply=bool, mmproj=str)  # fmt: skip
+              sse_ping_interval=int, lora_init_without_apply=bool, mmproj=str, reverse_prompt=str)  # fmt: skip
     elif command == "mlx_lm.server":
         kind = Mlx
         flags(parser, model=str, adapter_path=str, decode_concurrency=int, log_level=str, trust_remote_code=bool)

@@ -43,6 +43,8 @@ class LlamaServer(Server):
             argv.append("--embeddings")
         elif kind == "rerank":
             argv.append("--reranking")
+        for end in llamacpp.told_ends(model.metadata.get("tokenizer.chat_template")):
+            argv += ["--reverse-prompt", end]
         for lora in spec.adapters:
             argv += ["--lora", str(lora.path)]
         if spec.adapters:

@@ -99,6 +99,8 @@ class WorkerMessage(Struct):
     projector: str | None
     chat_template: str | None
     """Instead of the file's own, where llama.cpp cannot work with that one; see `mended_template`."""
+    ends: list[str]
+    """Texts that end an answer, where a request names none; see `told_ends`."""
     drain: float
     """Seconds that running requests may go on after SIGTERM."""
     memory_limit: int
@@ -118,6 +120,19 @@ def mended_template(template: object) -> str | None:
     if not isinstance(template, str) or not _ENDS_WITH_EOS.search(template):
         return None
     return _ENDS_WITH_EOS.sub("{% endif %}", template)
+
+
+TOLD_END = "<|END_OF_TURN_TOKEN|>"
+
+
+def told_ends(template: object) -> list[str]:
+    """Returns the end of Command R's turns, nothing for any other template.
+
+    llama.cpp's parser of answers works out from the template that this token is part of an answer's text. So it is
+    shown, and then refused behind a JSON answer ("does not match the expected peg-native format"; b11549). As a stop
+    sequence it is cut off again.
+    """
+    return [TOLD_END] if isinstance(template, str) and TOLD_END in template else []
 
 
 class LlamaCpp(Defaults):
@@ -161,6 +176,7 @@ class LlamaCpp(Defaults):
             loras=[str(lora.path) for lora in spec.adapters],
             projector=str(spec.projector) if spec.projector else None,
             chat_template=mended_template(model.metadata.get("tokenizer.chat_template")),
+            ends=told_ends(model.metadata.get("tokenizer.chat_template")),
             drain=self._drain,
             memory_limit=need + need // 4 + ADDRESS_SPACE,
         )

@@ -91,6 +91,7 @@ def serve(message: WorkerMessage) -> Any:
     params.use_jinja = True
     if message.chat_template is not None:
         params.chat_template = message.chat_template
+    params.antiprompt = message.ends
     # As the templates' own default: llama.cpp says "false" to those in which it finds no marks of thinking.
     params.default_template_kwargs = {"enable_thinking": "true"}
     params.sse_ping_interval = -1  # its pings come even when the engine hangs, which must be seen
