@@ -7,7 +7,7 @@ BIN = .venv/bin
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools families bench-own bench-route bench-scan render
+.PHONY: help up test check docs fidelity lock bench bench-peers chaos fuzz dev clients python-clients node-clients coding-tools families bench-own bench-route bench-scan bench-cache test-noninterference render
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,6 +52,12 @@ bench-peers: dev ## the same load on LiteLLM and the Portkey gateway
 chaos: dev ## kill -9 workers and steward at 200 moments under load, compare ledger and provider
 	$(BIN)/python -m pytest tests/chaos -o addopts= --kills 200
 
+test-noninterference: dev ## canaries of every label through every endpoint with all faults on; no sink may have one it is not cleared for
+	$(BIN)/python tests/noninterference/run.py
+	@set -e; for mutant in $$($(BIN)/python tests/noninterference/run.py --list-mutants); do \
+	$(BIN)/python tests/noninterference/run.py --mutant $$mutant >/dev/null || { echo "the mutant $$mutant was not noticed"; exit 1; }; \
+	echo "the mutant $$mutant was noticed"; done
+
 clients: python-clients ## what tests/clients needs beside the environment
 	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node-clients; \
 	else echo "npm is not installed: the Node clients will not be tested" >&2; fi
@@ -83,6 +89,9 @@ bench-route: dev ## routing on ../shared/data/routing: baselines, floors, new mo
 
 bench-scan: dev ## detectors: MB/s, precision and recall, false alarms; beside presidio-analyzer (installed into build/, 500 MB)
 	$(BIN)/python -m bench.scan
+
+bench-cache: dev ## the semantic cache on ../shared/data: thresholds, coverage, false hits, what a look-up costs; five minutes
+	$(BIN)/python -m bench.cache
 
 RENDER = tests/own/render/apart
 render: dev ## what freehold render writes against the engines' own schemas, and Ray Serve started here (1 GB of packages)

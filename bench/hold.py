@@ -1,16 +1,26 @@
-"""`python -m bench.hold`: what the hold-back automaton costs and how much it holds.
+"""`python -m bench.hold [--recorded]`: what the hold-back automaton costs and how much it holds.
+
+`--recorded` reads real answers instead (../shared/recorded), in the pieces in which their providers sent them, and
+prints the table of docs/checks.md: no times, so it is the same everywhere.
 
 Prose and code without a finding, and both with findings between, in pieces as models stream them (four characters are
 about a token) and larger. CPU time of this process, so that a busy machine matters less; the best of five runs. What is
 held is in bytes, `leaked` counts characters of findings that got out, `scans` the closer looks.
 """
 
+import gzip
+import json
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
 
 from freehold.check.detect import Rules
 from freehold.check.pseudonyms import Restorer, Vault
 from freehold.check.stream import EventGuard, Figures, Holder, Policy
+from freehold.dialects import chat, gemini, messages, responses
 from freehold.dialects.conversation import Finished, TextDelta, ToolDelta, ToolStarted
 
 PROSE = (
@@ -24,6 +34,12 @@ CODE = (
 HOT = "Write to bob.jones@example.com or call +1 (415) 555-2671, and pay with 4111 1111 1111 1111.\n\n"
 ACTING = ("secret", "email", "phone", "credit_card", "iban", "bank_account", "us_ssn", "national_id", "health_id")
 SIZES = (1, 4, 16, 64, 1024)
+RECORDED = Path(__file__).parents[2] / "shared" / "recorded" / "exchanges.jsonl.gz"
+READERS = {"/chat/completions": chat, "/messages": messages, "streamGenerateContent": gemini, "/responses": responses}
+LEAST = 120
+"""Characters of an answer that is long enough to say something."""
+SECRET = "ghp_Wq7RrT2yUi9OpA5sDfGh4JkLzXcVbN0yMPpM"
+"""Never issued. It is put into the middle of each answer, in pieces of four characters, to be blocked there."""
 
 
 def main() -> None:
@@ -54,6 +70,74 @@ def main() -> None:
         seconds, figures = best(run)
         each = f"{seconds * 1e6 / size * 1024:>8.0f} us/KB{seconds * 4e6 / size:>8.1f} us/event"
         print(f"{name:10}{each}, held {figures.held_mean:.1f}")
+
+
+def recorded(path: Path = RECORDED) -> Iterator[list[str]]:
+    """The texts of recorded streams, in the pieces in which they came."""
+    with gzip.open(path) as lines:
+        for line in lines:
+            row = json.loads(line)
+            language: Any = next((one for part, one in READERS.items() if part in row["uri"]), None)
+            text = row.get("response_text") or ""
+            if language is None or row["status"] != 200 or "data:" not in text[:200]:
+                continue
+            try:
+                reader = language.StreamReader()
+                events = [*reader.feed(text.encode()), *reader.close()]
+            except Exception:  # what our readers do not take is not the subject here
+                continue
+            pieces = [one.text for one in events if isinstance(one, TextDelta) and one.text and not one.choice]
+            if sum(map(len, pieces)) >= LEAST:
+                yield pieces
+
+
+def page(answers: list[list[str]]) -> str:
+    """The table: what is held of real answers, and what was shown before a verdict. Figures are those of the answer in
+    the middle, but for the last column and `in any of them`."""
+    rules = Rules()
+    acting = {**dict.fromkeys(ACTING, "redact"), "secret": "block"}
+    pieces = sum(map(len, answers))
+    size = sum(len(piece.encode()) for one in answers for piece in one)
+    lines = [
+        f"{len(answers)} recorded answers, {pieces:,} pieces of about {size // pieces} bytes, "
+        "as their providers sent them.",
+        "",
+        "| `streams` | bytes held: mean | most | most in any of them | pieces shown before the verdict | "
+        "characters of the finding shown |",
+        "|---|---|---|---|---|---|",
+    ]
+    for mode in ("hold", "strict", "monitor"):
+        policy = Policy(rules, acting, mode=mode)  # type: ignore[arg-type]
+        plain = [fed(policy, one) for one in answers]
+        blocked = [shown(policy, one) for one in answers]
+        lines.append(
+            f"| {mode} | {median(one.held_mean for one in plain):.1f} | {median(one.held_most for one in plain):.0f} | "
+            f"{max(one.held_most for one in plain):,} | {median(one for one, _ in blocked):.0f} | "
+            f"{max(leaked for _, leaked in blocked)} |"
+        )
+    return "\n".join(lines)
+
+
+def shown(policy: Policy, pieces: list[str]) -> tuple[int, int]:
+    """Of an answer that is blocked in its middle: pieces shown before that, and characters of what blocked it."""
+    half = len(pieces) // 2
+    marked = [*pieces[:half], " ", *(SECRET[at : at + 4] for at in range(0, len(SECRET), 4)), " ", *pieces[half:]]
+    figures = fed(policy, marked)
+    left, count = figures.seen_at_block or 0, 0
+    for piece in marked:
+        left -= len(piece)
+        if left < 0:
+            break
+        count += 1
+    return count, figures.leaked
+
+
+def fed(policy: Policy, pieces: list[str]) -> Figures:
+    holder = Holder(policy)
+    for piece in pieces:
+        holder.feed("text", piece)
+    holder.close("text")
+    return holder.figures
 
 
 def best(run: Callable[[], Figures]) -> tuple[float, Figures]:
@@ -92,4 +176,9 @@ def tool(policy: Policy, arguments: str) -> Figures:
 
 
 if __name__ == "__main__":
-    main()
+    if "--recorded" in sys.argv[1:]:
+        if not RECORDED.exists():
+            sys.exit(f"{RECORDED} is not there")
+        print(page(list(recorded())))
+    else:
+        main()

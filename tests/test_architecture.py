@@ -20,16 +20,17 @@ ROOMS: dict[str, set[str]] = {
     "check": {"dialects", "config", "labels"},
     "call": {"dialects", "config", "labels", "decide"},
     "record": {"dialects", "config", "labels"},
+    "egress": {"config", "labels", "call", "record"},
     "own": {"call", "record", "config"},
     "admit": {"record", "config"},
     "measure": {"dialects", "config", "labels", "classify", "decide", "call", "record"},
     "fake": {"dialects"},
     "serve": {
-        "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit",
+        "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit", "egress",
     },
     "cli": {
         "serve", "dialects", "config", "labels", "classify", "decide", "check", "call", "record", "own", "admit",
-        "measure", "fake",
+        "measure", "fake", "egress",
     },
 }  # fmt: skip
 

@@ -10,6 +10,7 @@
     │   ├── TooLarge           413  body over the limit
     │   └── ClientGone         499  the client left; nobody reads this answer
     ├── PolicyError        the request is fine, a rule of this gateway refuses it
+    │   ├── ApprovalRequired   403  a person has to approve it first
     │   ├── RateLimited        429  the key's own request or token limit
     │   ├── LossRefused        400  a field the chosen provider cannot carry, and strict is on
     │   └── NoCandidate        400/503  every deployment was dropped, each with its reason
@@ -118,6 +119,13 @@ class PolicyError(FreeholdError):
     fault = "policy"
     default_status = 403
     default_code = "policy"
+
+
+class ApprovalRequired(PolicyError):
+    """`approval` is the id under which a person decides, and that the repeated request has to name."""
+
+    default_code = "approval_required"
+    approval = ""
 
 
 class RateLimited(PolicyError):

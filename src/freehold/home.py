@@ -2,7 +2,8 @@
 
 freehold.db     the store: ledger, prices
 keys.json       virtual keys, hashed
-marks           the labels that conversations had, by hashes alone
+pseudonyms.key  what placeholders are made with, the same for all workers
+marks, marks.d  the labels that conversations had, by hashes alone
 journal/        what the workers append
 run/            what lives as long as a running gateway: engine states, metrics snapshots, limits, pid
 log/            engines' own output
@@ -31,6 +32,10 @@ def database() -> Path:
 
 def keys_file() -> Path:
     return home() / "keys.json"
+
+
+def pseudonyms_key() -> Path:
+    return home() / "pseudonyms.key"
 
 
 def journal_dir() -> Path:

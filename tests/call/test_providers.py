@@ -190,6 +190,29 @@ def test_a_local_server_is_offered_when_it_was_found_or_named() -> None:
     assert one("lmstudio", Config(providers={"lmstudio": Provider()})).unavailable is None
 
 
+@pytest.mark.parametrize(
+    ("url", "owned"),
+    [
+        ("http://127.0.0.1:11434", True),
+        ("http://[::1]:11434", True),
+        ("http://10.1.2.3:8000", True),
+        ("http://gpu-box:8000", True),
+        ("http://ollama.gpu.internal", True),
+        ("https://ollama.com", False),
+        ("https://8.8.8.8", False),
+        ("https://vllm.example", False),
+        ("https://internal.example", False),
+    ],
+)
+def test_a_server_is_owned_by_itself_only_where_it_cannot_be_somebody_elses(url: str, owned: bool) -> None:
+    for name, dialect in (("ollama", None), ("mine", "ollama"), ("vllm", None)):
+        for said in (None, True, False):
+            provider = Provider(base_url=url, dialect=dialect, owned=said)  # type: ignore[arg-type]
+            found = one(name, Config(providers={name: provider}))
+            assert found.owned is (owned if said is None else said)
+    assert one("ollama", OLLAMA_HOST=url).owned is owned
+
+
 def test_an_unknown_name_speaks_the_plain_dialect() -> None:
     given = {
         "mine": Provider(base_url="https://models.example/v1", api_key="k", owned=True),

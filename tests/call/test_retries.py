@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold import errors
+from freehold.call.count import Count
 from freehold.call.operation import effects
 from freehold.call.operations_media import Images, Speak, Transcribe
 from freehold.call.operations_text import Embed, Moderate, Rerank
 from freehold.call.retries import HEDGED, Budget, Effects, Fate, Verdict, fate, pause, verdict
-from freehold.call.talk import Count, Talk
+from freehold.call.talk import Talk
 from freehold.dialects import chat, gemini, messages, responses
 from freehold.errors import (
     BadRequest,

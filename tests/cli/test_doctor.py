@@ -82,9 +82,9 @@ def test_terms_that_age(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_terms_that_do_not_exist() -> None:
-    (found,) = faults(check_gateway.provider_terms, "providers: {openai: {api_key: x, policy: openai-zrd}}\n")
-    assert found.found == "openai has no terms 'openai-zrd': it is cleared for internal at most"
-    assert found.fix == "providers.openai.policy: one of openai, openai-zdr, contract"
+    (found,) = faults(check_gateway.configuration, "providers: {openai: {api_key: x, policy: openai-zrd}}\n")
+    assert "providers.openai.policy: openai has no terms openai-zrd" in found.found
+    assert found.fix == "did you mean openai-zdr?"
     lab = "providers: {lab: {base_url: 'http://127.0.0.1:1/v1', api_key: x, policy: contract}}\n"
     assert faults(check_gateway.provider_terms, lab) == []
 

@@ -155,3 +155,24 @@ def test_it_decides_as_the_gateway_does() -> None:
     known = facts(chat.peek(_body("hello", "smart", True, True, True, 7)))
     assert known.needs == {"tools", "schema", "images"}
     assert known.output_tokens == 7
+
+
+def test_what_is_found_in_a_prompt_is_shown_with_the_label_that_it_makes() -> None:
+    result = explain("bill the card 4111 1111 1111 1111", "--model", "smart", "--json")
+    value = json.loads(result.stdout)
+    assert value["findings"] == ["credit_card=label"]
+    assert value["label"] == "confidential+pci"
+    assert value["attempts"] == []
+    assert {drop["deployment"] for drop in value["dropped"]} == {"openai/weak", "openai/strong", "openai/odd"}
+    shown = explain("hello", "--model", "smart").stdout
+    assert "findings    none" in shown
+    Path("freehold.yaml").write_text(CONFIG + "checks: {request: {credit_card: redact}}\n")
+    value = plan("bill the card 4111 1111 1111 1111", "--model", "smart")
+    assert (value["findings"], value["label"], len(value["attempts"])) == (["credit_card=redact"], "internal", 3)
+    Path("freehold.yaml").write_text(CONFIG + "checks: {request: {credit_card: own}}\n")
+    result = explain("bill the card 4111 1111 1111 1111", "--model", "smart", "--json")
+    assert "owned models only" in json.loads(result.stdout)["dropped"][0]["reason"]
+    Path("freehold.yaml").write_text(CONFIG + "checks: {request: {credit_card: block}}\n")
+    blocked = explain("bill the card 4111 1111 1111 1111", "--model", "smart")
+    assert blocked.exit_code == 1
+    assert "credit_card" in blocked.stderr

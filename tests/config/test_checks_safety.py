@@ -36,7 +36,7 @@ def test_a_type_wins_over_its_group() -> None:
     ("text", "place", "said"),
     [
         ("checks: {request: {emails: block}}", "1:20", "no type or group of findings emails"),
-        ("checks: {request: {secret: ask}}", "1:28", "expected one of allow, block, label, own, redact"),
+        ("checks: {request: {secret: sing}}", "1:28", "expected one of allow, ask, block, label, own"),
         ("checks: {answer: {secret: label}}", "1:27", "expected one of allow, block, redact"),
         ("checks: {answer: {unchecked: block}}", "1:19", "no type or group"),
         ("checks: {labels: {email: cosmic}}", "1:26", "expected a level and compartments that exist"),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from canaries import CANARIES, ENDPOINTS, House, Told, canary_house
+from dialogue import CLIENTS, PROVIDERS, said
 
 SECRET = CANARIES["secret"]
 TEXT = f"Well, your key is {SECRET} and that is all I know of it."
@@ -37,8 +38,6 @@ CHECKS = "\n".join(
         *(f"    {name}: {rules}" for name, rules in KEYS.items()),
     ]
 )
-CLIENTS = ("chat", "completions", "responses", "messages", "gemini", "ollama", "ollama_generate", "cohere", "mistral")
-PROVIDERS = ("openai", "anthropic", "gemini", "cohere", "mistral")
 WORDS = {
     "chat": "content_filter", "completions": "content_filter", "responses": "content_filter", "messages": "refusal",
     "gemini": "SAFETY", "mistral": "content_filter", "cohere": "ERROR", "ollama": "content_filter",
@@ -80,32 +79,6 @@ def ask(house: House, client: str, channel: str, key: str, *, provider: str, siz
     body = asked(client, channel == "tool")
     secret = f"fh-{key}-0123456789abcd"
     return house.ask(ENDPOINTS[client], body, key=secret, stream=stream, model=f"{provider}/{channel}-{size}")
-
-
-def said(body: bytes) -> str:
-    """All that an answer says: the strings of its events joined by the field they stand in, which is how pieces of one
-    text come together again."""
-    texts: dict[tuple[str, ...], list[str]] = {}
-
-    def walk(value: Any, here: tuple[str, ...]) -> None:
-        if isinstance(value, str):
-            texts.setdefault(here, []).append(value)
-        elif isinstance(value, dict):
-            for key, inner in value.items():
-                walk(inner, (*here, key))
-        elif isinstance(value, list):
-            for inner in value:
-                walk(inner, here)
-
-    try:
-        walk(json.loads(body), ())
-    except ValueError:
-        for line in body.decode().splitlines():
-            data = line.removeprefix("data:").strip()
-            if data.startswith(("{", "[{")):
-                event = json.loads(data)
-                walk(event, (str(event.get("type", "")),))
-    return "\n".join("".join(pieces) for pieces in texts.values())
 
 
 def leaks(body: bytes) -> bool:

@@ -1,6 +1,7 @@
 """Asking again: a person who repeats a question is heard, a program that repeats itself is not."""
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,13 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.classify import Facts
+from freehold.config.schema import Config
+from freehold.config.schema_routing import Labels, Sinks
 from freehold.decide import Candidate, Deployment, Plan
 from freehold.decide.decision import Ran
 from freehold.decide.predict import Reading
 from freehold.dialects.conversation import Conversation, Image, Text, Turn
-from freehold.labels.lattice import INTERNAL, Label
+from freehold.labels import INTERNAL, Label, Rules
 from freehold.record.entries import Entry, Outcome
 from freehold.record.readings import unpack
+from freehold.serve.gateway import Gateway
 from freehold.serve.learning import Learning, decided, in_words
 from freehold.serve.repeats import MANY, MOST_KEPT, WINDOW, Repeats
 
@@ -161,11 +165,16 @@ def test_what_is_not_to_be_kept_is_not_kept() -> None:
     assert decided(Plan((SMALL,), "asked for by name"), known, predictor="61626364ff") is None
 
 
-def test_nothing_is_kept_of_what_is_more_than_internal() -> None:
-    plan = Plan((SMALL,), "cheapest", route="auto")
-    for label, length in ((None, 2), (Label(0), 2), (INTERNAL, 2), (Label(2), 0), (Label(1, frozenset({"phi"})), 0)):
-        known = Facts("auto", frozenset(), 1, 1, label=label, reading=Reading((0.5,)))
-        kept = decided(plan, known, predictor="61626364ff")
-        assert kept is not None
-        assert (len(kept.reading), len(kept.basis)) == (length, 2 * length)
+def test_nothing_is_learned_of_what_may_not_flow_there() -> None:
+    def learns(label: Label | None, **config: Any) -> bool:
+        made = Config(**config)
+        gateway: Any = SimpleNamespace(config=made, rulebook=SimpleNamespace(rules=Rules(made)))
+        return Gateway.learns(gateway, label)
+
+    assert [learns(label) for label in (Label(0), INTERNAL)] == [True, True]
+    assert not any(learns(label) for label in (None, Label(2), Label(1, frozenset({"phi"}))))
+    assert not learns(INTERNAL, learn=False)
+    wider = Labels(sinks=Sinks(training="confidential"))
+    assert [learns(Label(level), labels=wider) for level in range(4)] == [True, True, True, False]
+    assert not learns(INTERNAL, labels=Labels(sinks=Sinks(training="public")))
     assert (in_words(None), in_words(INTERNAL)) == ("", "internal")

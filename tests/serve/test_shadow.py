@@ -14,12 +14,13 @@ from freehold.call.target import Address, Target
 from freehold.call.transport import Origin, Pool
 from freehold.classify import Facts
 from freehold.config.schema import Config, Timeouts
+from freehold.config.schema_routing import Labels, Sinks
 from freehold.decide import Choice, Deployment
 from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
 from freehold.dialects.traits import Traits
 from freehold.errors import Forbidden, UpstreamBroken
-from freehold.labels import INTERNAL, Clearance
+from freehold.labels import INTERNAL, Label, Rules
 from freehold.record.entries import Intent, Settlement
 from freehold.record.receipts.sent import Sent, Sink
 from freehold.serve.gateway import Gateway
@@ -27,6 +28,7 @@ from freehold.serve.shadow import MOST, Rule, Shadows
 
 ANSWERED = Deployment("own/a", "own", "a", "chat", owned=True)
 SINK = Deployment("own/b", "own", "b", "chat", owned=True)
+USUAL = Config(timeouts=Timeouts(total=5.0))
 
 
 class Upstream:
@@ -69,7 +71,9 @@ class Once:
 
 
 @asynccontextmanager
-async def host(loaded: bool = True, busy: int = 0, health: str | None = None) -> AsyncIterator[tuple[Any, Upstream]]:
+async def host(
+    loaded: bool = True, busy: int = 0, health: str | None = None, config: Config = USUAL
+) -> AsyncIterator[tuple[Any, Upstream]]:
     """What a copy needs of a gateway, around a real connection."""
     upstream = Upstream()
     server = await asyncio.start_server(upstream.talk, "127.0.0.1", 0)
@@ -78,7 +82,6 @@ async def host(loaded: bool = True, busy: int = 0, health: str | None = None) ->
     pool = Pool(Origin.parse(f"http://127.0.0.1:{port}/v1"), connect_timeout=2.0, limit=10)
     target = Target(SINK, Address(pool, {"chat": "/chat/completions"}, []), Traits(), Timeouts(), Breaker(5, 15.0))
     journal: list[Any] = []
-    clearance = Clearance(1)
     gate = SimpleNamespace(life=SimpleNamespace(flights=[None] * busy, limit=4) if loaded else None, queue=())
     yield (
         SimpleNamespace(
@@ -87,13 +90,13 @@ async def host(loaded: bool = True, busy: int = 0, health: str | None = None) ->
             gate=lambda deployment: gate,
             target=lambda deployment: target,
             now=asyncio.get_running_loop().time,
-            config=Config(timeouts=Timeouts(total=5.0)),
+            config=config,
             journal=SimpleNamespace(
                 append=journal.append,
                 entries=journal,
-                sent=lambda sink, call, body: Sent(len(journal) + 1, sink, len(body), b"digest"),
+                sent=lambda sink, call, body, by="": Sent(len(journal) + 1, sink, len(body), b"digest", by),
             ),
-            rulebook=SimpleNamespace(rules=SimpleNamespace(clearance=lambda *_: clearance)),
+            rulebook=SimpleNamespace(rules=Rules(config)),
             version="v",
         ),
         upstream,
@@ -101,15 +104,27 @@ async def host(loaded: bool = True, busy: int = 0, health: str | None = None) ->
     server.close()
 
 
-def copy(shadows: Shadows, gateway: Any, answered: Deployment = ANSWERED) -> None:
+def copy(shadows: Shadows, gateway: Any, answered: Deployment = ANSWERED, label: Label | None = INTERNAL) -> None:
     known = Facts(asked="own/a", kind="chat", needs=frozenset(), input_tokens=3, output_tokens=5)
-    known.label = INTERNAL
+    known.label = label
     shadows.copy(cast("Gateway", gateway), answered, cast("Operation", Once()), known, "key", "req-1")
 
 
 async def finished(shadows: Shadows) -> None:
     while shadows._running:
         await asyncio.gather(*shadows._running, return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    ("label", "made"), [(INTERNAL, True), (Label(2), False), (Label(1, frozenset({"phi"})), False), (None, False)]
+)
+async def test_a_request_that_may_not_be_copied_is_not(label: Label | None, made: bool) -> None:
+    capped = Config(timeouts=Timeouts(total=5.0), labels=Labels(sinks=Sinks(shadows="internal")))
+    async with host(config=capped) as (gateway, upstream):
+        shadows = Shadows({"own/a": Rule("own/b", 100.0)})
+        copy(shadows, gateway, label=label)
+        await finished(shadows)
+    assert (upstream.asked, bool(gateway.journal.entries)) == (int(made), made)
 
 
 async def test_a_copy_is_made_and_written_down() -> None:
@@ -124,7 +139,7 @@ async def test_a_copy_is_made_and_written_down() -> None:
     assert isinstance(settlement, Settlement)
     assert (settlement.call, settlement.outcome, settlement.output) == (intent.call, "ok", 2)
     assert intent.label == "internal"
-    assert intent.sent == Sent(1, Sink(upstream.host, "", "internal"), len(b"{}"), b"digest")
+    assert intent.sent == Sent(1, Sink(upstream.host, "", "everything"), len(b"{}"), b"digest")
     assert settlement.received == len(upstream.body)
 
 

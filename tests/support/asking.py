@@ -73,6 +73,9 @@ class Paper:
     def fetching(self, host: str, url: str) -> None:
         """A URL of the request is fetched."""
 
+    def may_fetch(self, url: str) -> None:
+        """Any URL may be."""
+
     def begin(self, target: Target, attempt: int, why: str = "fallback", body: bytes = b"") -> Written:
         entry = Written(f"{self._request}-{attempt}", target.name, why if attempt > 1 else "")
         assert entry.call not in [other.call for other in self.entries]

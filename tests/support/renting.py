@@ -86,10 +86,10 @@ class Answer(NamedTuple):
         return dict(json.loads(self.body))
 
 
-def ask(url: str, path: str, body: Any, kind: str = "application/json") -> Answer:
+def ask(url: str, path: str, body: Any, kind: str = "application/json", key: str = KEY) -> Answer:
     """`body` goes as JSON unless it is bytes."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"authorization": f"Bearer {KEY}", "content-type": kind}
+    headers = {"authorization": f"Bearer {key}", "content-type": kind}
     request = urllib.request.Request(url + path, data, headers, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:

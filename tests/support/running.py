@@ -35,7 +35,10 @@ def clean_environment(**extra: str) -> dict[str, str]:
 
 @contextmanager
 def started(*arguments: str, home: Path, **env: str) -> Iterator[Running]:
-    """Runs `freehold ARGUMENTS --json` until it is ready; ends it with SIGTERM and expects 0."""
+    """Runs `freehold ARGUMENTS --json` until it is ready; ends it with SIGTERM and expects 0. `freehold up` gets what
+    FREEHOLD_TEST_UP holds besides, so that any of these tests can be run in another mode."""
+    if arguments[0] == "up":
+        arguments += tuple(os.environ.get("FREEHOLD_TEST_UP", "").split())
     log = (home.parent / f"{arguments[0]}-{os.urandom(3).hex()}.log").open("w+b")
     process = subprocess.Popen(
         [sys.executable, "-m", "freehold", *arguments, "--json"],

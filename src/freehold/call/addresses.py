@@ -11,7 +11,7 @@ Python's `is_global` differs between versions and knows neither tunnels nor clou
   link-local, shared (100.64.0.0/10) or unique-local space, or in 192.0.0.0/24.
 """
 
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 _FORBIDDEN_4 = tuple(
     IPv4Network(network)
@@ -65,3 +65,18 @@ def is_public(address: str) -> bool:
     if six.scope_id is not None or six not in _PUBLIC_6:
         return False
     return not any(six in network for network in _FORBIDDEN_6)
+
+
+_HERE = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
+"""Ends of names that no public name server has: RFC 6761, 6762 and 8375, ICANN's .internal, and what routers use."""
+
+
+def at_home(host: str) -> bool:
+    """Whether a host can only be a machine in one's own network: an address that is not public, a single word, or a
+    name under one of `_HERE`. Of any other name it is not known whose it is."""
+    host = host.lower().rstrip(".")
+    try:
+        ip_address(host)
+    except ValueError:
+        return bool(host) and ("." not in host or host.endswith(_HERE))
+    return not is_public(host)

@@ -38,11 +38,14 @@ class Entry(Protocol):
 class Recorder(Protocol):
     """Writes down each attempt. `begin` raises when it cannot be written: then nothing may be called. `why` says in a
     word why there is an attempt after the first, `body` is what is sent. `fetching` writes down that a server is asked
-    for what a URL points at (`inline.Noted`); it raises like `begin`."""
+    for what a URL points at (`inline.Noted`); it raises like `begin`. `may_fetch` raises PolicyError for a URL that the
+    request's label does not let out."""
 
     def begin(self, target: Target, attempt: int, why: str, body: bytes) -> Entry: ...
 
     def fetching(self, host: str, url: str) -> None: ...
+
+    def may_fetch(self, url: str) -> None: ...
 
 
 class Overtaken(FreeholdError):

@@ -141,7 +141,7 @@ async def _attempt(
     breaker = watch.breaker
     peek = operation.peek
     if (peek.images or peek.documents) and target.dialect in FETCHED:
-        await _ready(watched(target, recorder.fetching), operation, flight, end)
+        await _ready(watched(target, recorder.fetching, recorder.may_fetch, flight.known), operation, flight, end)
     prepared = operation.prepare(target)
     if target.guard is not None:
         prepared = _guarded(target, prepared)

@@ -15,6 +15,7 @@ from freehold.errors import ConfigError
 
 if TYPE_CHECKING:
     from freehold.call.auth import Auth
+    from freehold.call.auth.oauth import Fetch
     from freehold.call.providers import ProviderRow
 
 AuthKind = Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none", "aws", "google", "azure"]
@@ -32,15 +33,18 @@ class Signing(Struct, frozen=True):
     key: str | None = None
 
 
-def make_auth(signing: Signing, env: Mapping[str, str]) -> "Auth":
-    """Returns what answers for requests. Raises ConfigError: what is missing, and where to put it."""
+def make_auth(signing: Signing, env: Mapping[str, str], fetch: "Fetch | None" = None) -> "Auth":
+    """Returns what answers for requests; tokens are asked for with `fetch`, where it is given. Raises ConfigError: what
+    is missing, and where to put it."""
     from freehold.call import auth
+    from freehold.call.transport.fetch import fetch as transport_fetch
 
+    by = fetch or transport_fetch
     if signing.kind == "aws":
-        return auth.aws_auth(env, region=signing.region, profile=signing.profile, api_key=signing.key)
+        return auth.aws_auth(env, region=signing.region, profile=signing.profile, api_key=signing.key, fetch=by)
     if signing.kind == "google":
-        return auth.google_auth(env, credentials=signing.credentials)
-    return auth.azure_auth(env, api_key=signing.key)
+        return auth.google_auth(env, credentials=signing.credentials, fetch=by)
+    return auth.azure_auth(env, api_key=signing.key, fetch=by)
 
 
 def unsigned(signing: Signing, env: Mapping[str, str]) -> tuple[str, str] | None:

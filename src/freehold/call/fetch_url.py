@@ -32,7 +32,8 @@ from msgspec import Struct
 from freehold import __version__
 from freehold.call.addresses import is_public
 from freehold.call.sniff import media_type
-from freehold.call.transport import Connection, Flight, Origin, Pool, request_head
+from freehold.call.transport import Connection, Flight, Origin, Pool, Through, request_head
+from freehold.call.transport.pool import Opened
 from freehold.errors import BadRequest, ProviderError, UpstreamTimeout, UpstreamUnreachable
 
 LONGEST_URL = 8192
@@ -53,6 +54,9 @@ Resolver = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host, for a port; OSError where there are none."""
 
 
+Hop = Callable[[str], "Awaitable[Fetched]"]
+
+
 class UrlLimits(Struct, frozen=True):
     """What a fetch may cost and where it may go.
 
@@ -70,6 +74,10 @@ class UrlLimits(Struct, frozen=True):
     types: tuple[str, ...] = ("image/", "audio/", "application/pdf", "text/plain")
     allowed: Callable[[str], bool] = is_public
     context: ssl.SSLContext | None = None
+    opened: Opened | None = None
+    """Is told of each connection."""
+    through: Through | None = None
+    """In strict mode: the way to the egress process, which fetches (call/fetch_through.py)."""
 
 
 class Fetched(NamedTuple):
@@ -79,7 +87,9 @@ class Fetched(NamedTuple):
     data: bytes
 
 
-class _Moved(Exception):  # not an error: the server names another place
+class Moved(Exception):  # not an error
+    """The server names another place."""
+
     def __init__(self, location: str) -> None:
         self.location = location
 
@@ -100,22 +110,27 @@ def _look_up(host: str, port: int) -> list[tuple[Any, ...]]:
     return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG))
 
 
-async def fetch_url(url: str, *, limits: UrlLimits, resolver: Resolver = system_resolver) -> Fetched:
-    """Raises BadRequest, without a `param`, where the URL is refused or cannot be fetched."""
+async def fetch_url(
+    url: str, *, limits: UrlLimits, resolver: Resolver = system_resolver, hop: Hop | None = None
+) -> Fetched:
+    """Raises BadRequest, without a `param`, where the URL is refused or cannot be fetched.
+
+    `hop` makes one exchange in the place of `fetch_one`, and raises Moved where there is a redirect."""
     try:
         async with asyncio.timeout(limits.seconds):
             for _ in range(limits.redirects + 1):
                 try:
-                    return await _fetch_one(url, limits, resolver)
-                except _Moved as moved:
+                    return await (hop(url) if hop is not None else fetch_one(url, limits, resolver))
+                except Moved as moved:
                     url = _follow(url, moved.location)
     except TimeoutError:
         raise _refused(f"The URL could not be fetched within {limits.seconds:g} seconds.") from None
     raise _refused(f"The URL redirects more than {limits.redirects} times.")
 
 
-async def _fetch_one(url: str, limits: UrlLimits, resolver: Resolver) -> Fetched:
-    origin, path = _parse(url, limits)
+async def fetch_one(url: str, limits: UrlLimits, resolver: Resolver) -> Fetched:
+    """One exchange, no redirects followed. Raises Moved, BadRequest."""
+    origin, path = parse_url(url, limits)
     failure: ProviderError | None = None
     for address in (await _resolve(origin, limits, resolver))[:MOST_ADDRESSES]:
         try:
@@ -131,7 +146,7 @@ async def _fetch_one(url: str, limits: UrlLimits, resolver: Resolver) -> Fetched
 # The URL
 
 
-def _parse(url: str, limits: UrlLimits) -> tuple[Origin, str]:
+def parse_url(url: str, limits: UrlLimits) -> tuple[Origin, str]:
     """Where to go, and the path with its query. Raises BadRequest."""
     if len(url) > LONGEST_URL:
         raise _refused(f"The URL is over {LONGEST_URL:,} characters.")
@@ -201,9 +216,9 @@ async def _resolve(origin: Origin, limits: UrlLimits, resolver: Resolver) -> lis
 
 
 async def _exchange(origin: Origin, path: str, address: str, limits: UrlLimits) -> Fetched:
-    """Raises _Moved, BadRequest, or ProviderError where the connection or the answer is broken."""
+    """Raises Moved, BadRequest, or ProviderError where the connection or the answer is broken."""
     context = (limits.context or _context()) if origin.tls else None
-    pool = Pool(origin, connect_timeout=limits.seconds, limit=1, context=context, address=address)
+    pool = Pool(origin, connect_timeout=limits.seconds, limit=1, context=context, address=address, opened=limits.opened)
     flight = Flight(asyncio.get_running_loop().time())
     try:
         connection = await pool.acquire(flight)
@@ -221,7 +236,7 @@ async def _read(connection: Connection, limits: UrlLimits) -> Fetched:
     status = await connection.head()
     fields = connection.fields()
     if status in _REDIRECTS and (location := fields.get(b"location")):
-        raise _Moved(location.decode("utf-8", "replace"))
+        raise Moved(location.decode("utf-8", "replace"))
     if status != 200:
         raise _refused(f"The URL could not be fetched: its server answered {status}.")
     if fields.get(b"content-encoding", b"identity").strip().lower() not in (b"identity", b""):

@@ -78,7 +78,7 @@ class Heard:
 
         def hear(answer: bytes) -> tuple[bytes, Receipt]:
             try:
-                self._reply = language.read_reply(answer, **options)
+                self._reply = self._operation.restored(language.read_reply(answer, **options), target)
             except Exception as error:
                 self._failure = error
             return read(answer)

@@ -10,13 +10,14 @@ import asyncio
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from copy import copy
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from freehold.call.fetch_url import Fetched, UrlLimits, fetch_url, system_resolver
+from freehold.call.fetch_through import fetch_through
+from freehold.call.fetch_url import Fetched, UrlLimits, fetch_url, parse_url, system_resolver
 from freehold.dialects.conversation import Conversation, Document, Image, Part, ToolResult
-from freehold.errors import BadRequest
+from freehold.errors import BadRequest, InternalError
 
 if TYPE_CHECKING:
     from freehold.call.target import Target
@@ -48,6 +49,8 @@ class Fetch(Protocol):
 
 
 Note = Callable[[str, str], None]
+May = Callable[[str], None]
+"""Raises PolicyError where a URL may not be fetched, because of what its request is labelled."""
 
 
 class Noted(UrlLimits, frozen=True, kw_only=True):
@@ -55,10 +58,24 @@ class Noted(UrlLimits, frozen=True, kw_only=True):
     the usual one, and the URL; empty for a server that the one before it has named."""
 
     note: Note
+    may: May
+    known: Any = None
+    """The request's facts, its label among them, which the egress process asks for in strict mode."""
 
     def fetch(self, url: str, *, limits: UrlLimits) -> Awaitable[Fetched]:
-        """As `fetch_url`, which asks for a host's addresses once, just before it goes there."""
+        """As `fetch_url`, which asks for a host's addresses once, just before it goes there. Raises PolicyError before
+        that, where the URL may not leave: a name server learns of the host alone."""
+        self.may(url)
         told = [url]
+        through = self.through
+        if through is not None:
+
+            async def hop(url: str) -> Fetched:
+                origin, _ = parse_url(url, limits)
+                self.note(origin.authority, told.pop() if told else "")
+                return await fetch_through(url, limits, through, self.known)
+
+            return fetch_url(url, limits=limits, hop=hop)
 
         async def resolve(host: str, port: int) -> list[str]:
             addresses = await system_resolver(host, port)
@@ -69,13 +86,14 @@ class Noted(UrlLimits, frozen=True, kw_only=True):
         return fetch_url(url, limits=limits, resolver=resolve)
 
 
-def watched(target: "Target", note: Note) -> "Target":
-    """Returns `target` with limits that tell `note` of all that is fetched for it."""
+def watched(target: "Target", note: Note, may: May, known: Any = None) -> "Target":
+    """Returns `target` with limits that ask `may` and tell `note` of all that is fetched for it; `known` is of its
+    request."""
     if target.fetch is None:
         return target
     made = copy(target)
     fields = {name: getattr(target.fetch, name) for name in UrlLimits.__struct_fields__}
-    made.fetch = Noted(**fields, note=note)
+    made.fetch = Noted(**fields, note=note, may=may, known=known)
     return made
 
 
@@ -86,9 +104,10 @@ async def inline(
     kinds: frozenset[Media] = frozenset({Image, Document}),
     most: int = MOST,
     total: int = TOTAL,
-    fetch: Fetch = fetch_url,
+    fetch: Fetch | None = None,
 ) -> Conversation | None:
-    """A copy of `conversation` with the http(s) URLs of `kinds` fetched; None where there are none.
+    """A copy of `conversation` with the http(s) URLs of `kinds` fetched; None where there are none. `limits` are those
+    of `watched`, or `fetch` is given.
 
     Raises BadRequest that names the part (`messages.2.image`): more than `most` URLs, one that the egress guard
     refuses, files of more than `total` bytes together.
@@ -104,7 +123,11 @@ async def inline(
             code="url_not_fetched",
             param=where,
         )
-    files = await _fetch_all(wanted, limits, total, limits.fetch if isinstance(limits, Noted) else fetch)
+    if fetch is None:
+        if not isinstance(limits, Noted):
+            raise InternalError("a URL was to be fetched of which nobody has asked whether it may be")
+        fetch = limits.fetch
+    files = await _fetch_all(wanted, limits, total, fetch)
     return _replaced(conversation, kinds, files)
 
 

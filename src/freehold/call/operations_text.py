@@ -13,6 +13,7 @@ from typing import ClassVar, NamedTuple
 
 import msgspec
 
+from freehold.call.guarded import Cover
 from freehold.call.operation import Prepared, no_stream, refuse_losses
 from freehold.call.retries import Effects
 from freehold.call.target import Target
@@ -152,7 +153,7 @@ class Batched(Prepared):
 class Embed:
     """Embeddings: OpenAI's form in, every provider's out. Never streamed."""
 
-    __slots__ = ("_body", "_request", "_strict", "_write", "peek")
+    __slots__ = ("_body", "_request", "_strict", "_write", "cover", "peek")
     effects: ClassVar[Effects] = "none"
 
     def __init__(
@@ -169,6 +170,8 @@ class Embed:
         self._body = body
         self._request = request
         self._strict = strict
+        self.cover: Cover | None = None
+        """What those get who may not see the texts as they are. Vectors need no way back."""
         self.peek = peek
 
     @property
@@ -182,9 +185,10 @@ class Embed:
         form = EMBED.get(target.dialect)
         if form is None:
             raise _missing(target, "embeddings")
-        request = self.request
+        cover = self.cover if self.cover is not None and self.cover.hides(target.deployment) else None
+        request = self.request if cover is None else cover.texts
         parts = embeddings.split_request(request, *form.limit(target.model))
-        if len(parts) == 1 and request.dialect == target.dialect:
+        if cover is None and len(parts) == 1 and request.dialect == target.dialect:
             if target.dialect == "chat" and self._write is None:
                 return self._pass_through(target, form)
             if target.dialect == gemini_embed.DIALECT:

@@ -5,18 +5,19 @@ one `Endpoint` per provider: all the transport needs, worked out once. A provide
 with the reason and the fix, so that `models`, `doctor` and an error for `groq/...` can say what is missing.
 """
 
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct, field
 
+from freehold.call.addresses import at_home
+from freehold.call.base_urls import normalise_base_url
 from freehold.call.clouds import (
     SIGNED,
     AuthKind,
@@ -37,10 +38,6 @@ _SPEAKERS = {
     "chat": "openai", "responses": "openai", "messages": "anthropic", "converse": "bedrock",
 }  # fmt: skip
 """Whose row is the plain form of a dialect; the others are called like it."""
-_VERSION = re.compile(r"v[0-9]+(?:beta[0-9]*|alpha)?")
-_ENDPOINT = re.compile(r"/(?:chat/completions|completions|embeddings|models|messages(?:/count_tokens)?|responses)$")
-_CLOUD = re.compile(r"/(?:openai(?:/v1)?(?:/.*)?|v1(?:beta1)?(?:/.*)?|model/.*)$")
-"""What people paste behind a cloud's host, and the paths bring along."""
 _LOOPBACK = {"127.0.0.1", "localhost", "::1", "0.0.0.0", "::"}  # noqa: S104 compared with, never bound
 
 
@@ -152,46 +149,6 @@ def row_of(name: str, dialect: DialectName | None = None) -> ProviderRow:
     )
 
 
-def normalise_base_url(row: ProviderRow, url: str) -> str:
-    """Returns the base URL meant by what a person typed, to which the row's paths can be appended.
-
-    With or without a trailing slash, `/v1`, or a whole endpoint pasted in, all come out the same:
-    - on the provider's own host, a path that is a beginning of the row's path is completed to it;
-    - elsewhere a bare host gets `/v1`, as every server of the chat dialect has it, and any other path is believed;
-    - the messages and gemini dialects carry the version in their paths, so it is taken off.
-    A host without a scheme, as OLLAMA_HOST may be, is read as http.
-    """
-    url = url.strip()
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    path = parts.path.rstrip("/")
-    if row.auth in SIGNED:
-        path = _CLOUD.sub("", path)
-    elif row.dialect == "chat":
-        path = _chat_path(row, parts, _ENDPOINT.sub("", path))
-    else:
-        own = next((own for own in row.paths.values() if path.endswith(own)), "")
-        path = _ENDPOINT.sub("", path.removesuffix(own))
-        head, _, last = path.rpartition("/")
-        path = head if _VERSION.fullmatch(last) else path
-    return urlunsplit((parts.scheme, _netloc(parts, row), path, "", "")).rstrip("/")
-
-
-def _chat_path(row: ProviderRow, typed: SplitResult, path: str) -> str:
-    own = urlsplit(row.base_url)
-    if typed.hostname == own.hostname and own.path.startswith(path):
-        return own.path
-    return path or "/v1"
-
-
-def _netloc(parts: SplitResult, row: ProviderRow) -> str:
-    """Fills in what a local server's variable may leave out: its port, and an address one can connect to."""
-    if not row.local or parts.scheme != "http":
-        return parts.netloc
-    host = parts.hostname or ""
-    host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host  # noqa: S104
-    return f"{host}:{parts.port or row.ports[0]}"
-
-
 def resolve(config: Config, env: Mapping[str, str], *, local: Iterable[tuple[str, str]] = ()) -> dict[str, Endpoint]:
     """Returns every provider by name: configured ones first, then the built-in ones.
 
@@ -203,7 +160,13 @@ def resolve(config: Config, env: Mapping[str, str], *, local: Iterable[tuple[str
     for name, row in rows().items():
         if name not in result:
             result[name] = _discovered(name, row, config, env, found)
-    return result
+    return _apart(result) if config.server.egress == "none" else result
+
+
+def _apart(endpoints: Mapping[str, Endpoint]) -> dict[str, Endpoint]:
+    """None of them can be called: no call leaves this machine."""
+    why, fix = "this gateway is air-gapped", "start it without --air-gapped (server.egress: none)"
+    return {name: msgspec.structs.replace(one, unavailable=why, fix=fix) for name, one in endpoints.items()}
 
 
 def with_credentials(endpoints: Mapping[str, Endpoint], env: Mapping[str, str]) -> dict[str, Endpoint]:
@@ -218,6 +181,20 @@ def with_credentials(endpoints: Mapping[str, Endpoint], env: Mapping[str, str]) 
             if trouble is not None:
                 result[name] = msgspec.structs.replace(endpoint, unavailable=trouble[0], fix=trouble[1])
     return result
+
+
+def elsewhere(config: Config, endpoints: Mapping[str, Endpoint]) -> frozenset[str]:
+    """Returns the providers whose address somebody gave, in the configuration or in the environment, and it is not the
+    provider's own: nobody here knows whose it is, so the provider's terms say nothing of it."""
+    return frozenset(name for name, one in endpoints.items() if _is_elsewhere(one, config.providers.get(name)))
+
+
+def _is_elsewhere(endpoint: Endpoint, given: Provider | None) -> bool:
+    if endpoint.url_from is None and (given is None or given.base_url is None):
+        return False
+    own, there = urlsplit(endpoint.row.base_url), urlsplit(endpoint.base_url)
+    # Where the host depends on an account or a region, anybody's may look like one of the provider's.
+    return "{" in own.netloc or (there.scheme, there.hostname, there.port) != (own.scheme, own.hostname, own.port)
 
 
 def _configured(
@@ -323,7 +300,7 @@ def _endpoint(
         base_url=base_url,
         auth=_auth(row.auth, key) if key and not unavailable else None,
         headers=_merged(headers, given.headers),
-        owned=row.owned if given.owned is None else given.owned,
+        owned=given.owned if given.owned is not None else row.owned and at_home(urlsplit(base_url).hostname or ""),
         row=row,
         timeouts=given.timeouts or config.timeouts,
         max_connections=given.max_connections,

@@ -85,8 +85,8 @@ def fate(error: BaseException, *, sent: bool, status: int, told: bool = False) -
     `sent`: it was written to a connection. `status`: of the upstream's answer, 0 if none came. `told`: in a 200 the
     provider has itself reported a failure.
     """
-    if not sent:
-        return "unsent"
+    if not sent or isinstance(error, UpstreamUnreachable) or getattr(error, "code", "") == "upstream_connect_timeout":
+        return "unsent"  # with an egress process in between, that there is no connection shows only after sending
     if isinstance(error, UpstreamRefused | UpstreamLimited | UpstreamAuth | UpstreamOverloaded) or status == 408:
         return "refused"
     if told or status in _PLAIN:

@@ -25,28 +25,33 @@ TEMPERATURE = 0.7
 class Sample:
     """Implements `call.operation.Operation`. `answered` is the reply once the call has been made."""
 
-    __slots__ = ("_conversation", "_reply", "peek")
+    __slots__ = ("_number", "_operation", "_reply", "peek")
 
     def __init__(self, operation: Talk, number: int) -> None:
         """`number` tells the samples of one request apart, from 1."""
-        asked = operation.conversation
-        self._conversation: Conversation = msgspec.structs.replace(
+        self._operation = operation
+        self._number = number
+        self._reply: Reply | None = None
+        self.peek = msgspec.structs.replace(operation.peek, stream=False, n=1)
+
+    def _asked(self, target: Target) -> Conversation:
+        asked = self._operation.seen_by(target)
+        return msgspec.structs.replace(
             asked,
+            model=target.model,
             stream=False,
             include_usage=False,
             n=1,
             temperature=max(asked.temperature or 0.0, TEMPERATURE),
-            seed=None if asked.seed is None else asked.seed + number,
+            seed=None if asked.seed is None else asked.seed + self._number,
             logprobs=None,
             top_logprobs=None,
             store=False,
         )
-        self._reply: Reply | None = None
-        self.peek = msgspec.structs.replace(operation.peek, stream=False, n=1)
 
     def prepare(self, target: Target) -> Prepared:
         """Raises BadRequest where the provider's dialect cannot say what is asked."""
-        conversation = msgspec.structs.replace(self._conversation, model=target.model)
+        conversation = self._asked(target)
         provider = PROVIDER[target.dialect]
         losses: Losses = []
         body = provider.write_request(conversation, losses, target.traits)
@@ -55,7 +60,7 @@ class Sample:
         options = reading(target, conversation)
 
         def read(answer: bytes) -> tuple[bytes, Receipt]:
-            self._reply = reply = provider.read_reply(answer, **options)
+            self._reply = reply = self._operation.restored(provider.read_reply(answer, **options), target)
             if not reply.choices:
                 raise UpstreamBroken("the provider's answer has no choices")
             return b"", Receipt(reply.id, reply.model or target.model, reply.usage, reply.choices[0].finish, None)

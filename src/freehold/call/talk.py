@@ -4,17 +4,17 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import msgspec
 
-from freehold.call.guarded import Guard, opened
+from freehold.call.guarded import Cover, Guard, opened
 from freehold.call.inline import BYTES_ONLY, FETCHED, inline, urls
 from freehold.call.languages import CLIENT, PROVIDER
 from freehold.call.operation import Prepared, Relay, Ways, no_stream, refuse_losses
 from freehold.call.retries import Effects
 from freehold.call.target import Target
-from freehold.dialects import gemini, messages, responses
+from freehold.dialects import responses
 from freehold.dialects.conversation import (
     AudioDelta,
     Conversation,
@@ -26,6 +26,7 @@ from freehold.dialects.conversation import (
     MediaDelta,
     Metered,
     OpaqueDelta,
+    Reply,
     Started,
     TextDelta,
     ThinkingDelta,
@@ -54,6 +55,7 @@ class Talk:
         "_language",
         "_strict",
         "_ways",
+        "cover",
         "guard",
         "peek",
     )
@@ -74,20 +76,38 @@ class Talk:
         self._body = body
         self._forward = forward
         self._strict = strict
-        self._inlined: dict[str, Conversation] | None = None
-        """The conversation with its URLs fetched, by the provider dialect that needs that."""
+        self._inlined: dict[tuple[str, bool], Conversation] | None = None
+        """The conversation with its URLs fetched, by the provider dialect that needs that and whether it is covered."""
         self._ways = ways
         self._conversation: Conversation | None = None
         self.guard: Guard | None = None
         """What may change or end the answer."""
+        self.cover: Cover | None = None
+        """What those get who may not see the request as it is."""
         self.peek = peek
 
     @property
     def conversation(self) -> Conversation:
-        """The request, read whole; BadRequest when it cannot be."""
+        """The request, read whole; BadRequest when it cannot be. It is the client's own: what goes out is `seen_by`."""
         if self._conversation is None:
             self._conversation = self._language.read_request(self._body, **self._ways.read)
         return self._conversation
+
+    @property
+    def ways(self) -> Ways:
+        """What the client said outside the body."""
+        return self._ways
+
+    def seen_by(self, target: Target) -> Conversation:
+        """The request as `target` may see it."""
+        return self.cover.conversation if self.cover is not None and self._covered(target) else self.conversation
+
+    def restored(self, reply: Reply, target: Target) -> Reply:
+        """What the client would get of an answer of `target`."""
+        return self.cover.guard.seen(reply) if self.cover is not None and self._covered(target) else reply
+
+    def _covered(self, target: Target) -> bool:
+        return self.cover is not None and self.cover.hides(target.deployment)
 
     @property
     def effects(self) -> Effects:
@@ -114,27 +134,29 @@ class Talk:
             return
         kinds = FETCHED[dialect]
         if target.fetch is None:
-            if wanted := urls(self.conversation, kinds):
+            if wanted := urls(self.seen_by(target), kinds):
                 raise LossRefused(
                     f"{target.name} takes no URLs, and this gateway does not fetch them (fetch_urls: false)",
                     hint="send the data itself",
                     param=next(iter(wanted.values())),
                 )
             return
-        conversation = await inline(self.conversation, target.fetch, kinds=kinds)
+        conversation = await inline(self.seen_by(target), target.fetch, kinds=kinds)
         if conversation is not None:
-            self._inlined = {**(self._inlined or {}), dialect: conversation}
+            self._inlined = {**(self._inlined or {}), (dialect, self._covered(target)): conversation}
 
     def _inlined_for(self, target: Target) -> Conversation | None:
-        return None if self._inlined is None else self._inlined.get(target.dialect)
+        return None if self._inlined is None else self._inlined.get((target.dialect, self._covered(target)))
 
     def prepare(self, target: Target) -> Prepared:
+        if self.cover is not None and self._covered(target):
+            return self._translate(target, self.cover.guard)
         if not target.speaks(self._client) or self._inlined_for(target) is not None:
-            return self._translate(target)
+            return self._translate(target, self.guard)
         if self.guard is None:
             return self._pass_through(target)
         if self._client not in PROVIDER:
-            return self._translate(target)
+            return self._translate(target, self.guard)
         prepared, include = self._pass_through(target), self.peek.include_usage
         return opened(prepared, self._language, self.guard, self._ways, Translation, target.model, include=include)
 
@@ -167,10 +189,10 @@ class Talk:
             prepared.as_stream = getattr(language, "as_stream", None)
         return prepared
 
-    def _translate(self, target: Target) -> Prepared:
+    def _translate(self, target: Target, guard: Guard | None) -> Prepared:
         client, provider = self._language, PROVIDER[target.dialect]
         losses: Losses = []
-        conversation = self._inlined_for(target) or self.conversation
+        conversation = self._inlined_for(target) or self.seen_by(target)
         conversation = msgspec.structs.replace(conversation, model=target.model)
         try:
             body = provider.write_request(conversation, losses, target.traits)
@@ -189,11 +211,12 @@ class Talk:
             options["json_tool"] = tool
         if target.dialect == "converse":
             options["model"] = target.model  # its answers name none
-        ways, include, guard = self._ways, self.peek.include_usage, self.guard
+        ways, include = self._ways, self.peek.include_usage
 
         def read(answer: bytes) -> tuple[bytes, Receipt]:
             reply = provider.read_reply(answer, **options)
             if guard is not None:
+                guard.again = lambda: read(answer)[0]
                 reply = guard.reply(reply)
             reply.model = reply.model or target.model  # some answers name none
             finish: Finish | None = reply.choices[0].finish if reply.choices else None
@@ -207,7 +230,8 @@ class Talk:
             reader = provider.StreamReader(**options)
             return Translation(reader if guard is None else guard.reader(reader), write)
 
-        head = target.head(target.dialect, self.peek.stream)
+        forward = self._forward if target.dialect == self._client else None
+        head = target.head(target.dialect, self.peek.stream, forward)
         prepared = Prepared(head, body, losses, read, relay, provider.read_error)
         if self.peek.stream:
             prepared.as_stream = getattr(provider, "as_stream", None)
@@ -277,9 +301,16 @@ class Translation:
     def close(self) -> bytes:
         out = self._write(self._reader.close())
         self.complete = self._reader.complete
-        if self.complete and self.failed is None and self.writer is not None:
+        waits = getattr(self._source, "waiting", False)
+        if self.complete and self.failed is None and self.writer is not None and not waits:
             out += self.writer.close()
         return out
+
+    def resumed(self, events: list[Event]) -> bytes:
+        """The last bytes, of events that were kept back when the stream was closed."""
+        out = self._write(events)
+        self.complete = self._reader.complete
+        return out + self.writer.close() if self.complete and self.failed is None and self.writer is not None else out
 
     def fail(self, error: FreeholdError, request_id: str) -> bytes:
         """The events that end the stream broken."""
@@ -316,73 +347,6 @@ class Translation:
                 self.writer = self._make(self.id, self.model)
             out.append(self.writer.write(event))
         return out[0] if len(out) == 1 else b"".join(out)
-
-
-class Count:
-    """The tokens of a conversation, where the upstream can count them; the pipeline estimates elsewhere."""
-
-    __slots__ = ("_body", "_client", "_conversation", "peek")
-    effects: ClassVar[Effects] = "none"
-
-    def __init__(self, client: str, body: bytes, peek: Peek) -> None:
-        self._client = client
-        self._body = body
-        self._conversation: Conversation | None = None
-        self.peek = peek
-
-    @property
-    def conversation(self) -> Conversation:
-        """What is to be counted; BadRequest when it cannot be read."""
-        if self._conversation is None:
-            if self._client == "gemini":
-                self._conversation = gemini.read_count_request(self._body, model=self.peek.model)
-            else:
-                self._conversation = CLIENT[self._client].read_request(self._body)
-        return self._conversation
-
-    def prepare(self, target: Target) -> Prepared:
-        counter = COUNTERS[target.dialect]
-        if self._client == target.dialect:
-            body = CLIENT[self._client].patch_request(self._body, model=target.model)
-        else:
-            conversation = msgspec.structs.replace(self.conversation, model=target.model)
-            if target.dialect == "messages":
-                body = _to_count(messages.write_request(conversation, [], target.traits))
-            else:
-                body = counter.write_count(conversation, [], target.traits)
-
-        def read(answer: bytes) -> tuple[bytes, Receipt]:
-            return self.answer(counter.read_count(answer)), Receipt("", target.model, Usage(), "stop", None)
-
-        if target.rewrite is not None:
-            body = target.rewrite(body, count=True)
-        head = target.head(target.counter or "count", False)
-        return Prepared(head, body, [], read, no_stream, PROVIDER[target.dialect].read_error)
-
-    def answer(self, tokens: int) -> bytes:
-        """The count in the client's dialect."""
-        if self._client == "gemini":
-            return gemini.write_count_reply(tokens)
-        if self._client == "responses":
-            return msgspec.json.encode({"object": "response.input_tokens", "input_tokens": tokens})
-        return messages.write_count(tokens)
-
-    def estimate(self) -> bytes:
-        """What the client gets where nobody counts: about four bytes a token."""
-        if self._client == "messages":
-            return self.answer(messages.estimate_tokens(self._body))
-        return self.answer(self.peek.input_bytes // 4 + 1)
-
-
-def _to_count(body: bytes) -> bytes:
-    """A messages request as `count_tokens` takes it: without what only an answer needs."""
-    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
-    return msgspec.json.encode({name: fields[name] for name in _COUNTED if name in fields})
-
-
-_COUNTED = ("model", "system", "messages", "tools", "tool_choice", "thinking")
-COUNTERS: Mapping[str, ModuleType] = {"messages": messages, "gemini": gemini}
-"""Provider dialects that count."""
 
 
 def stream_failure(client: str, error: FreeholdError, request_id: str, model: str, ways: Ways = _USUAL) -> bytes:

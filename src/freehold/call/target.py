@@ -87,6 +87,7 @@ class Target:
         "breaker",
         "callers_fault",
         "can",
+        "cleared",
         "deployment",
         "dialect",
         "engine",
@@ -154,6 +155,8 @@ class Target:
         """Header lines that name this deployment to clients, by the reason it was chosen for."""
         self.sink: Any = None
         """What receipts say of the place; serve/outward.py fills it in, and asks for nothing else of it."""
+        self.cleared: set[Any] = set()
+        """Labels of which it was asked whether they may flow there, and may (serve/outward.py)."""
         # Amazon's signature wants a model's id as one segment; others take names with slashes as they are.
         self._safe = "" if deployment.dialect == "converse" else "/:@-._~"
         self._heads: dict[tuple[str, bool], bytes] = {}

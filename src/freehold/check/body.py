@@ -5,12 +5,7 @@ one: a tool's description, metadata, a field that was added last week. So nothin
 text, keys and numbers and all, and what a key says of its value (`"password": "..."`) is seen as well. JSON inside a
 string, as in the arguments of tools, has its escapes undone with the rest: a run of backslashes counts as one.
 
-Left out are:
-
-    what in names of fields looks like a trigger (`max_tokens`, `prompt_cache_key`)  it says nothing
-    media in base64: what decodes to text is read, the rest is said to be unchecked
-
-A form has its text fields read, and its files where they are text.
+Left out is media in base64: what decodes to text is read, the rest is said to be unchecked. A form has its text fields read, and its files where they are text.
 """
 
 import binascii
@@ -41,38 +36,29 @@ def text_of(body: bytes, content_type: str = "") -> tuple[str, bool]:
 
 
 def _plain(data: bytes) -> tuple[str, bool]:
-    data = data.replace(b'_tokens"', b'"')
-    if b'_cache_key"' in data:
-        data = data.replace(b'"prompt_cache_key"', b'""')
-    carries = len(data) > LONG or (b"data" in data and (b'data"' in data or b"data:" in data))
-    if b"\\" in data:
-        return _media(unescaped(data)) if carries else (unescaped(data), False)
-    text = data.decode("utf-8", "replace")
+    text = unescaped(data) if 0x5C in data else data.decode("utf-8", "replace")
+    carries = len(data) > LONG or (data.find(b"data") >= 0 and (b'data"' in data or b"data:" in data))
     return _media(text) if carries else (text, False)
 
 
 def unescaped(data: bytes) -> str:
     """Returns JSON with the escapes in its strings undone, those of JSON inside of strings too."""
-    while b"\\\\" in data:
+    while data.find(b"\\\\") >= 0:
         data = data.replace(b"\\\\", b"\\")
     for escape, meant in _SIMPLE:
-        if escape in data:
-            data = data.replace(escape, meant)
+        data = data.replace(escape, meant)
+        if 0x5C not in data:
+            break
     text = data.decode("utf-8", "replace")
     return _UNICODE.sub(_characters, text) if "\\u" in text else text
 
 
 def _characters(escapes: re.Match[str]) -> str:
     units = bytes.fromhex(escapes.group().replace("\\u", ""))
-    return units.decode("utf-16-be", "surrogatepass" if _paired(units) else "replace")
-
-
-def _paired(units: bytes) -> bool:
     try:
-        units.decode("utf-16-be")
+        return units.decode("utf-16-be")
     except UnicodeDecodeError:
-        return False
-    return True
+        return units.decode("utf-16-be", "replace")
 
 
 def _media(text: str) -> tuple[str, bool]:

@@ -1,5 +1,6 @@
 """From what a dialect peeked at to the facts that routing decides on."""
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
@@ -40,6 +41,9 @@ class Facts(Struct, gc=False):
     """What the predictor read in the prompt (decide/predict); only where a route ranks by it."""
     session: int = 0
     """What tells its conversation from others (serve/sessions.py); 0 where nobody asked."""
+    leaving: Callable[[str], tuple[Label, str] | None] | None = None
+    """By a deployment's name: the label under which it goes there where that is not its own, and what lowered it; None
+    where it goes as it is. Not there for most requests: nothing lowers their label."""
 
     @property
     def likely_output(self) -> int:

@@ -1,11 +1,14 @@
 """`freehold audit`: what left this gateway, and proof that the record of it was not changed.
 
+`reconcile` compares it with what strict mode's egress process and the kernel say of the same run.
+
 Works beside a running gateway and without one, on the state folder or on a file that `export` wrote, with no network
 and no secret. What a log can show and what it cannot stands in record/receipts/verify.py.
 """
 
 import os
 import sys
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -164,6 +167,47 @@ def report(
     else:
         view.show_report(summary, verdict, results, source.name)
     if not verdict.whole:
+        raise click.exceptions.Exit(1)
+
+
+@command.command("reconcile")
+@click.option("--run", "name", metavar="NAME", help="Which run of strict mode; the newest where it is not given.")
+@_json
+def reconcile_(name: str | None, as_json: bool) -> None:
+    """Hold receipts, the egress process's record and the kernel's counters against each other.
+
+    For a run of `freehold up --strict-egress`. Exits 1 when they do not agree. docs/egress.md says what is compared.
+    """
+    from freehold.egress.reconcile import reconcile
+    from freehold.egress.records import FOLDER, SUFFIX, lines
+    from freehold.egress.witness import latest, runs
+    from freehold.errors import NotFound
+    from freehold.home import located
+    from freehold.record.receipts.leaf import decode
+    from freehold.record.receipts.source import lines as receipts
+
+    folder = located(os.environ) / FOLDER
+    found = [run for run in runs(folder) if name in (None, run.name)]
+    if not found:
+        raise NotFound(
+            f"there is no run {name or 'of strict mode'} in {folder}",
+            code="no_run",
+            hint="freehold up --strict-egress begins one",
+        )
+    run, source = found[-1], _source(None)
+    leaves = (decode(line.rstrip(b"\n")) for part in source.parts for line in receipts(part) if line.endswith(b"\n"))
+    record = list(lines(folder / f"{run.name}{SUFFIX}"))  # before the counters, which then have all of it
+    now = latest(run)
+    counted = now or (run.counted if run.witnessed else None)
+    result = reconcile(
+        run.name, leaves, record, counted, began=run.began, ended=run.ended, now=time.time_ns(),
+        current=bool(run.ended) or now is not None,
+    )  # fmt: skip
+    if as_json:
+        output.emit({**view.compared(result), "ended": view.when(run.ended / 1e9) if run.ended else None})
+    else:
+        view.show_compared(result)
+    if not result.agrees:
         raise click.exceptions.Exit(1)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from freehold.cli import output
 
 if TYPE_CHECKING:
+    from freehold.egress.reconcile import Reconciled
     from freehold.record.receipts.proof import Proven
     from freehold.record.receipts.report import Summary, Tests
     from freehold.record.receipts.verify import Verdict
@@ -157,3 +158,41 @@ def reported(summary: "Summary", verdict: "Verdict", tests: "Tests | None", name
         "tests": tests,
         "log": described(verdict, name),
     }
+
+
+def show_compared(result: "Reconciled") -> None:
+    """Three accounts of a run: differences as a table on stdout, else what agrees."""
+    rows = [
+        ("receipts", f"{result.receipts:,}", f"{result.receipts_out:,}"),
+        ("egress process", f"{result.sent + result.fetched:,}", f"{result.sent_out:,}"),
+    ]
+    if result.witnessed:
+        low, high = result.carried
+        rows.append(("kernel", f"{result.kernel_packets:,} packets", f"{low:,} to {high:,} carried"))
+    output.table(["account", output.Column("calls", right=True), output.Column("bytes out", right=True)], rows)
+    if result.differences:
+        columns: list[output.Column | str] = [output.Column("where", whole=True), "difference"]
+        output.table(columns, [(one.where, one.what) for one in result.differences])
+        output.say(f"run {result.run} does not agree: {len(result.differences) + result.more:,} differences")
+    else:
+        output.say(f"run {result.run}: all accounts agree")
+    for words, number in (
+        ("refused by the egress process", result.refused),
+        ("calls that never left", result.unsent),
+        ("calls without a receipt yet", result.running),
+        ("tokens that it asked for itself", result.own),
+        ("bytes to the resolver", result.resolver_bytes),
+    ):
+        if number:
+            output.say(f"{words}: {number:,}")
+    if result.witnessed:
+        output.say(f"the record's {result.sent_out + result.heads_out:,} bytes with heads explain {result.allowed:,}")
+    else:
+        output.say("there was no witness: the kernel counted nothing")
+
+
+def compared(result: "Reconciled") -> dict[str, Any]:
+    """The same as JSON."""
+    from msgspec.structs import asdict
+
+    return {"agrees": result.agrees, **asdict(result)}

@@ -6,12 +6,15 @@ import os
 import socket
 import sqlite3
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from freehold.call.providers import Endpoint
 from freehold.cli.site import Finding, Site
+from freehold.config.schema import Config
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import database, journal_dir, keys_file, run_dir
 
@@ -182,31 +185,47 @@ def _read_so_far() -> dict[str, _Read]:
     return {name: _Read(*rest) for name, *rest in rows}
 
 
+TERMS_FIX = "pip install --upgrade freehold, or read the sources in docs/providers-policies.md again"
+
+
+def terms_in_use(config: Config, endpoints: Mapping[str, Endpoint]) -> list[str]:
+    """Returns the rows of providers' terms that hold for rented providers which can be called or were configured."""
+    from freehold.call.providers import elsewhere
+    from freehold.labels.policies import rows
+    from freehold.labels.rules import terms
+
+    known, away = rows(), elsewhere(config, endpoints)
+    used = [one for one in endpoints.values() if not one.owned and (one.unavailable is None or one.configured)]
+    found = [terms(one.name, config.providers.get(one.name), one.name in away) for one in used]
+    return [row for row in found if row in known]
+
+
 def provider_terms(site: Site) -> list[Finding]:
     """Which rows of providers' terms hold here, and which of them nobody may rely on any more, or soon."""
-    from freehold.labels.policies import CONTRACT, SOON, ageing, choices, rows
-    from freehold.labels.rules import terms, today
+    from freehold.labels import rules
+    from freehold.labels.policies import SOON, ageing, rows
 
-    name = "provider terms"
-    known, day, findings, held = rows(), today(), [], []
-    for endpoint in site.endpoints.values():
-        provider = site.config.providers.get(endpoint.name)
-        if endpoint.owned or (endpoint.unavailable is not None and not endpoint.configured):
-            continue
-        row = terms(endpoint.name, provider)
-        policy = provider.policy if provider is not None else None
-        if policy is not None and row != CONTRACT and row not in known:
-            fix = f"one of {', '.join([*(choices(endpoint.name) or known), CONTRACT])}"
-            found = f"{endpoint.name} has no terms {policy[:60]!r}: it is cleared for internal at most"
-            findings.append(Finding(name, "fail", found, f"providers.{endpoint.name}.policy: {fix}"))
-        elif row in known:
-            held.append(row)
-    fix = "pip install --upgrade freehold, or read the sources in docs/providers-policies.md again"
-    findings += [Finding(name, "warn", line, fix) for line in ageing(held, day)]
-    fresh = [known[row].expires for row in held if known[row].expires - day > SOON]
+    name, day = "provider terms", rules.today()
+    held = terms_in_use(site.config, site.endpoints)
+    findings = [Finding(name, "warn", line, TERMS_FIX) for line in ageing(held, day)]
+    fresh = [expires for row in held if (expires := rows()[row].expires) - day > SOON]
     if fresh:
         findings.append(Finding(name, "ok", f"{len(fresh)} rows hold, the first until {min(fresh)}"))
     return findings or [Finding(name, "ok", "no rented provider's terms are needed")]
+
+
+def detectors(site: Site) -> list[Finding]:
+    """Which rules run on requests, and which cannot because a package is not there."""
+    from freehold.serve.checks import compiled
+
+    if site.config.checks.mode == "off":
+        return [Finding("detectors", "ok", "nothing is looked for (checks.mode: off)")]
+    rules = compiled(site.config).rules
+    findings = [
+        Finding("detectors", "warn", f"{', '.join(one.rules)} cannot be looked for: no {one.package}", one.hint)
+        for one in rules.absent
+    ]
+    return findings or [Finding("detectors", "ok", f"{len(rules.detectors)} rules run")]
 
 
 def prices(site: Site) -> list[Finding]:

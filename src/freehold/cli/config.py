@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from freehold.cli.output import emit, fail, say
+from freehold.cli.output import emit, fail, say, warn
 from freehold.config.load import Loaded, find
 from freehold.config.problems import ConfigErrors
 from freehold.errors import ConfigError
@@ -37,7 +37,7 @@ def check(file: Path | None, as_json: bool) -> None:
     """Check the file and show every mistake with its place.
 
     Exits 0 when the file is good and 1 when it is not. With --json, the mistakes are printed as a list, empty for a
-    good file.
+    good file. Terms of providers that have expired, or will soon, are warned of on stderr.
     """
     path = find(file)
     from freehold.serve.rehearsal import rehearse
@@ -50,6 +50,8 @@ def check(file: Path | None, as_json: bool) -> None:
             emit([_as_json(error) for error in getattr(errors, "errors", [errors])])
         fail(errors)
         sys.exit(1)
+    for line in _ageing(loaded):
+        warn(line)
     if as_json:
         emit([])
     elif loaded.path is None:
@@ -95,6 +97,17 @@ def _load(path: Path | None) -> Loaded:
     from freehold.call.providers import load_config
 
     return load_config(path, os.environ)
+
+
+def _ageing(loaded: Loaded) -> list[str]:
+    """Returns a line for each row of providers' terms that is in use here and has expired, or will soon."""
+    from freehold.call.providers import resolve
+    from freehold.cli.check_gateway import TERMS_FIX, terms_in_use
+    from freehold.labels import rules
+    from freehold.labels.policies import ageing
+
+    held = terms_in_use(loaded.config, resolve(loaded.config, os.environ))
+    return [f"{line} ({TERMS_FIX})" for line in ageing(held, rules.today())]
 
 
 def _from_environment(loaded: Loaded) -> list[tuple[str, Any, str]]:

@@ -22,6 +22,7 @@ CHECKS: tuple[Check, ...] = (
     check_gateway.keys,
     check_gateway.providers,
     check_gateway.provider_terms,
+    check_gateway.detectors,
     check_gateway.port,
     check_gateway.gateway,
     check_engines.engines,

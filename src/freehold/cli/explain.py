@@ -15,9 +15,11 @@ from msgspec import Struct
 from freehold.cli import output
 
 if TYPE_CHECKING:
+    from freehold.admit.keys import Principal
     from freehold.classify import Facts
     from freehold.cli.view import View
     from freehold.decide import Candidate, Choice, Deployment, Plan
+    from freehold.serve.checks import Checked
 
 _PIXEL = "data:image/png;base64,iVBORw0KGgo="
 _TOOL = {"type": "function", "function": {"name": "tool", "parameters": {"type": "object"}}}
@@ -46,13 +48,15 @@ class Dropped(Struct):
 
 
 class Explained(Struct):
-    """What `--json` prints. Sizes are estimated tokens; `signs` are what the predictor saw in the prompt, where it was
+    """What `--json` prints. Sizes are estimated tokens; `findings` are types and what is done about each, such as
+    `secret=label`; `signs` are what the predictor saw in the prompt, where it was
     read; `words` is what the header `x-freehold-plan` would say."""
 
     model: str
     kind: str
     objective: str | None
     label: str
+    findings: list[str]
     needs: list[str]
     input_tokens: int
     output_tokens: int
@@ -153,7 +157,10 @@ def _recall(request: str, *, as_json: bool) -> None:
     candidates = tuple(Candidate(one.name, one.quality, one.dollars, None, one.seconds) for one in found.thoughts)
     dropped = tuple(Drop(name, reason) for name, reason in found.dropped)
     plan = Plan((), found.reason, dropped, candidates, found.route, propensity=found.propensity)
-    print(f"{found.at} UTC: {found.asked} was answered by {found.deployment}: {found.reason}")
+    how = "was answered by" if found.outcome == "ok" else f"was sent to (and {found.outcome})"
+    print(f"{found.at} UTC: {found.asked} {how} {found.deployment}: {found.reason}")
+    if found.label:
+        print(f"  its label was {found.label}")
     for text in thoughts(plan):
         print(f"  {text}")
 
@@ -165,28 +172,66 @@ def explain(view: "View", asked: Asked) -> Explained:
     from freehold.classify import facts
     from freehold.decide import World, plan
     from freehold.dialects import chat
-    from freehold.serve.decision import read
+    from freehold.serve.decision import at_home, read
 
     choice = view.catalog.find(asked.model)
     if choice is None:
         raise _unknown(view, asked.model)
     body = _body(asked.prompt, asked.model, asked.tools, asked.schema, asked.images, asked.max_tokens)
-    known = facts(chat.peek(body))
     headers = dict(asked.headers)
     principal = view.principal(asked.key)
+    checked, body = _checked(view, principal, asked.model, body)
+    known = facts(chat.peek(body))
     book = view.rulebook
     caller = book.caller(principal)
     claimed = headers.get(b"x-freehold-label")
-    known.label = caller.floor if claimed is None else book.rules.label(caller.floor, claimed)
+    found = (checked.label,) if checked is not None and checked.label is not None else ()
+    known.label = book.rules.label(caller.floor, claimed, found)
     policy = book.policy(choice, principal, headers)
     if choice.kind not in ("direct", "alias"):
         read(book.foresight, known, chat.read_request(body))
     now = time.time()
-    world = World(view.health, caller.denied(known, now), foresight=book.foresight, now=now, chance=random.random)
-    return _explained(view, known, choice, plan(known, choice, world, policy))
+    denied = caller.denied(known, now)
+    if checked is not None and checked.home:
+        denied = at_home(denied, checked)
+    world = World(view.health, denied, foresight=book.foresight, now=now, chance=random.random)
+    return _explained(view, known, choice, plan(known, choice, world, policy), checked)
 
 
-def _explained(view: "View", known: "Facts", choice: "Choice", decision: "Plan") -> Explained:
+class _Sent:
+    """As much of an exchange as the checks look at."""
+
+    content_type = "application/json"
+
+    def __init__(self, body: bytes) -> None:
+        self.body = body
+        self.headers = {b"content-type": b"application/json"}
+
+
+def _checked(view: "View", principal: "Principal", model: str, body: bytes) -> "tuple[Checked | None, bytes]":
+    """Returns what the checks find, and the body without what they redact. Models that judge requests are not asked.
+
+    Raises PolicyError for what they block."""
+    from freehold.serve.checks import compiled
+
+    sent: Any = _Sent(body)
+    looking = compiled(view.loaded.config).request(sent, principal, model, lambda *_: None)
+    try:
+        while True:  # it waits for nothing but its turn
+            looking.send(None)
+    except StopIteration as done:
+        return done.value, sent.body
+
+
+def _findings(checked: "Checked | None") -> list[str]:
+    if checked is None:
+        return []
+    return [*checked.told, *(f"{kind}=pseudonymise" for kind in sorted(checked.private))]
+
+
+def _explained(
+    view: "View", known: "Facts", choice: "Choice", decision: "Plan", checked: "Checked | None"
+) -> Explained:
     from freehold.decide.explain import sentences
 
     thoughts = {one.name: one for one in decision.candidates}
@@ -196,6 +241,7 @@ def _explained(view: "View", known: "Facts", choice: "Choice", decision: "Plan")
         kind=choice.kind,
         objective=decision.objective or None,
         label=str(known.label),
+        findings=_findings(checked),
         needs=sorted(known.needs),
         input_tokens=known.input_tokens,
         output_tokens=known.output_tokens,
@@ -207,8 +253,20 @@ def _explained(view: "View", known: "Facts", choice: "Choice", decision: "Plan")
         words=list(sentences(decision)),
         config=str(view.loaded.path) if view.loaded.path else None,
         price_date=view.price_date or None,
-        assumed=view.assumed,
+        assumed=[*view.assumed, *_untried(view, checked)],
     )
+
+
+def _untried(view: "View", checked: "Checked | None") -> list[str]:
+    """What only a request that is really sent would show."""
+    checks, untried = view.loaded.config.checks, []
+    if checks.guard is not None or checks.names is not None:
+        untried.append("the models that judge requests (checks.guard, checks.names) were not asked")
+    if checked is not None and checked.private:
+        untried.append("it was not tried whether placeholders would let it go to more places")
+    if checked is not None and checked.asked:
+        untried.append(f"a person would be asked first ({', '.join(checked.asked)})")
+    return untried
 
 
 def _attempt(deployment: "Deployment", known: "Facts", thought: "Candidate | None") -> Attempt:
@@ -267,6 +325,7 @@ def _show(explained: Explained) -> None:
     lines = [
         ("model", f"{explained.model}: {kind}"),
         ("label", explained.label),
+        ("findings", ", ".join(explained.findings) or "none"),
         ("needs", ", ".join(explained.needs) or "nothing special"),
         ("size", f"about {explained.input_tokens:,} tokens in, up to {explained.output_tokens:,} out"),
         ("prompt", seen or "nothing in it stands out"),

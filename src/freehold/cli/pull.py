@@ -77,22 +77,24 @@ def command(
     dry_run: bool,
     as_json: bool,
 ) -> None:
+    from freehold.own.weights.noted import Receipts
     from freehold.own.weights.pull import look, pull
     from freehold.own.weights.store import open_store
 
     wanted = _at(reference, revision)
-    store = open_store()
+    store, receipts = open_store(), Receipts()
+    more: dict[str, Any] = {"remote_code": remote_code, "pickles": pickles, "receipts": receipts}
     try:
         if dry_run:
-            _show_plan(asyncio.run(look(wanted, store, remote_code=remote_code, pickles=pickles)), as_json)
+            _show_plan(asyncio.run(look(wanted, store, **more)), as_json)
             return
         with _teller(as_json) as tell:
-            version = asyncio.run(
-                pull(wanted, store, name=name, remote_code=remote_code, pickles=pickles, check=check, tell=tell)
-            )
+            version = asyncio.run(pull(wanted, store, name=name, check=check, tell=tell, **more))
     except KeyboardInterrupt:
         output.say("stopped; what has arrived is kept, and the same command goes on from there")
         raise click.Abort from None
+    finally:
+        receipts.close()
     _show(version, as_json, running=asyncio.run(_offered(version.name)))
 
 

@@ -217,6 +217,10 @@ def _remarks(found: "Replayed") -> list[str]:
         remarks.append(
             f"would begin with a cheap answer that is checked, counted at its price alone: {found.cascades:,}"
         )
+    remarks.append(
+        "headers of requests are not in the ledger: what x-freehold-objective, -pin, -role, -floor, -quality or -price "
+        "asked for is not replayed; objectives are those of route, role and key"
+    )
     if found.split:
         remarks.append("the policy splits by chance: other seeds give slightly other figures")
     return remarks

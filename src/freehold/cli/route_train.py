@@ -1,5 +1,7 @@
 """`freehold route train`: learns from one's own outcomes who answers what well, and calibrates quality floors."""
 
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,10 +14,12 @@ from freehold.cli.route import Several
 
 if TYPE_CHECKING:
     from freehold.decide.floor import Certificate
+    from freehold.measure.routing.better import Comparison
     from freehold.measure.routing.train import Judged, ModelFigures, Trained
 
 FILE = "route.predictor"
 FLOORS = ".floors.json"
+OLD = ".before"
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -30,6 +34,13 @@ class Told(Struct):
     models: "list[ModelFigures]"
     certificates: "list[Certificate]"
     notes: list[str]
+    compared: "Comparison"
+    replaced: bool
+    """Whether it was written; False: `--if-better`, and it is not."""
+    old: str | None
+    """Where the one is kept that stood there before."""
+    reloaded: bool
+    """Whether a running gateway was told to read it."""
 
 
 @click.command(cls=Several)
@@ -39,6 +50,9 @@ class Told(Struct):
 @click.option("--silence", is_flag=True, help="Take answers that nobody repeated for right, with a small weight.")
 @click.option("--from", "start", type=_FILE, metavar="FILE", help="The predictor to start from; the one in force else.")
 @click.option("-o", "--out", type=_FILE, metavar="PATH", help=f"Where to write it; FREEHOLD_HOME/{FILE} else.")
+@click.option(
+    "--if-better", is_flag=True, help="Write it only if the newest three outcomes of ten show that it is better."
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Of the split into rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -48,6 +62,7 @@ def command(
     silence: bool,
     start: Path | None,
     out: Path | None,
+    if_better: bool,
     seed: int,
     as_json: bool,
 ) -> None:
@@ -55,10 +70,17 @@ def command(
 
     Learns from tables (the columns that `freehold route eval` knows) or from the ledger: feedback, verdicts and checks
     of requests that a route decided. Three rows of ten are kept to tell how good it is, and to calibrate floors by.
-    Writes the predictor, and its floors beside it; the gateway reads both when it starts.
+    Writes the predictor, and its floors beside it; the gateway reads both when it starts. What stood there before is
+    kept under the same name with .before at its end.
+
+    With --if-better the newest rows are the ones that are kept, and nothing is written unless the new predictor is
+    better on them than the one in force, with 95 % confidence, and no floor is lost. A gateway that runs here is told
+    to read it. Made for a timer.
     """
     if ledger == bool(data):
         raise click.UsageError("give --data FILE... or --ledger", click.get_current_context())
+    if if_better and not ledger:
+        raise click.UsageError("--if-better goes with --ledger: tables do not say what is newest")
     from freehold.measure.routing.needs import numpy_installed
 
     numpy_installed()
@@ -72,11 +94,16 @@ def command(
     else:
         rows, source = _of_files(data)
     output.say(f"{len(rows):,} judged requests, {len(rows.outcomes)} models")
-    trained = train(rows, before, seed=seed, source=source, today=datetime.now(UTC).date())
-    floors = _written(trained, target)
+    trained = train(rows, before, seed=seed, source=source, today=datetime.now(UTC).date(), newest=if_better)
+    floors = target.with_name(target.name + FLOORS)
+    why_not = _why_not(trained, floors) if if_better else None
+    old = _written(trained, target, floors) if why_not is None else None
+    reloaded = if_better and why_not is None and out is None and _tell()
+    if why_not is not None:
+        trained.notes.append(f"nothing was written, the one in force stays: {why_not}")
     told = Told(
         str(target), str(floors), trained.rows, trained.kept, trained.own_basis, trained.models, trained.certificates,
-        trained.notes,
+        trained.notes, trained.compared, why_not is None, None if old is None else str(old), reloaded,
     )  # fmt: skip
     if as_json:
         output.emit(told)
@@ -116,17 +143,57 @@ def _of_ledger(predictor: str, days: int | None, silence: bool) -> "tuple[Judged
     return rows, f"ledger from {begin} to {now.date().isoformat()}"
 
 
-def _written(trained: "Trained", target: Path) -> Path:
-    """Writes floors and predictor. A certificate names its predictor by hash, so no order of the two can mislead."""
+def _why_not(trained: "Trained", floors: Path) -> str | None:
+    """Why the new predictor should not take the place of the one in force; None where it should."""
+    import msgspec
+
+    from freehold.decide.floor import Certificate
+    from freehold.measure.routing.better import lost_floors
+
+    if not trained.compared.better:
+        return trained.compared.why
+    try:
+        known = msgspec.json.decode(floors.read_bytes(), type=list[Certificate])
+    except (FileNotFoundError, msgspec.DecodeError):
+        known = []
+    lost = lost_floors(known, trained.certificates)
+    return "it would lose the floor of " + "; ".join(lost) if lost else None
+
+
+def _written(trained: "Trained", target: Path, floors: Path) -> Path | None:
+    """Writes floors and predictor, and returns where what stood there before is kept, None where nothing did. A
+    certificate names its predictor by hash, so no order of the two can mislead."""
     import msgspec
 
     from freehold.decide import predict
     from freehold.home import write_private
 
-    floors = target.with_name(target.name + FLOORS)
+    old = None
+    if target.exists():
+        old = target.with_name(target.name + OLD)
+        old_floors = old.with_name(old.name + FLOORS)
+        write_private(old, target.read_bytes())
+        if floors.exists():
+            write_private(old_floors, floors.read_bytes())
+        else:
+            old_floors.unlink(missing_ok=True)
     write_private(floors, msgspec.json.encode(trained.certificates))
     predict.save(trained.predictor, target)
-    return floors
+    return old
+
+
+def _tell() -> bool:
+    """Tells the gateway that runs from this FREEHOLD_HOME to read its configuration again; whether there is one."""
+    from freehold.cli.client import running
+
+    gateway = running()
+    if gateway is None:
+        return False
+    try:
+        os.kill(gateway.pid, signal.SIGHUP)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def show(told: Told) -> None:
@@ -153,7 +220,13 @@ def show(told: Told) -> None:
         output.table(columns, [_certificate(one) for one in told.certificates])
     for note in told.notes:
         output.say(note)
-    output.say(f"wrote {told.file} and {told.floors}")
+    if not told.replaced:
+        return
+    output.say(f"{told.compared.why}")
+    output.say(f"wrote {told.file} and {told.floors}" + (f"; the one before is {told.old}" if told.old else ""))
+    if told.reloaded:
+        output.say("the running gateway was told to read it")
+        return
     output.hint("a running gateway reads them when its configuration is loaded again, or it is started")
 
 

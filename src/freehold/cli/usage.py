@@ -108,6 +108,8 @@ def _remarks(everything: "Spend", kinds: "list[Spend]", unfinished: int) -> None
         output.say("; ".join(f"{kind.name}: {kind.calls:,} calls, {_cost(kind)}" for kind in kinds))
     if everything.unknown:
         output.say(f"calls cut off when a worker was killed, of which nobody knows the cost: {everything.unknown:,}")
+    if everything.blocked:
+        output.say(f"calls whose answer a rule kept from the client, billed all the same: {everything.blocked:,}")
     if everything.estimated:
         output.say(f"calls whose tokens are our estimate, because the provider sent no count: {everything.estimated:,}")
     if everything.unpriced:

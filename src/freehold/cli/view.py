@@ -59,7 +59,7 @@ class View(Struct, dict=True):
     @cached_property
     def rulebook(self) -> Rulebook:
         """Raises ConfigError for a predictor that cannot be read."""
-        return Rulebook(self.loaded, self.catalog)
+        return Rulebook(self.loaded, self.catalog, self.endpoints)
 
     def principal(self, name: str | None) -> Principal:
         """The key called `name`, None: one without limits. Raises NotFound."""

@@ -10,6 +10,8 @@ from collections.abc import Collection
 from datetime import datetime
 from urllib.parse import urlsplit
 
+from freehold.config.checks_cache import check_cache
+from freehold.config.checks_egress import check_egress
 from freehold.config.checks_labels import check_labels
 from freehold.config.checks_own import BOX, check_own, own_name
 from freehold.config.checks_routing import check_route
@@ -47,9 +49,11 @@ def check(
     for name, provider in config.providers.items():
         _check_provider(name, provider, problems, providers)
     check_own(config, problems)
+    check_egress(config, problems)
     _check_keys(config.keys, problems)
     _check_aliases(config, problems, providers, partial=partial)
     check_safety(config, problems, partial=partial)
+    check_cache(config, problems, partial=partial)
     if not partial:
         check_labels(config, problems, providers)
     if not partial and providers is not None:

@@ -9,10 +9,12 @@ from freehold.config.label_names import LEVELS, REGION, is_compartment, known_co
 from freehold.config.problems import KeyPath, Problems, did_you_mean
 from freehold.config.regions import is_region
 from freehold.config.schema import Config, Key, ModelFacts
-from freehold.config.schema_routing import Environment, Level
+from freehold.config.schema_checks import CheckRules
+from freehold.config.schema_routing import Environment, Level, Sinks
 from freehold.errors import redact
 
 OWN = "own"
+LONGEST_PATTERN = 200
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -25,6 +27,7 @@ def check_labels(config: Config, problems: Problems, providers: Collection[str] 
             problems.add(("labels", "compartments", index), "not usable as a compartment's name", "such as legal")
     _check_label(config.labels.default, ("labels", "default"), compartments, problems)
     _check_levels(config, problems, known)
+    _check_flows(config, compartments, problems)
     _check_providers(config, compartments, problems)
     for name, environment in config.environments.items():
         _check_environment(environment, ("environments", name), problems, known)
@@ -35,6 +38,32 @@ def check_labels(config: Config, problems: Problems, providers: Collection[str] 
         for field, what, hint in _key_mistakes(config, key, compartments):
             problems.add((*path, field), what, hint)
         _check_names(key.providers, (*path, "providers"), problems, known)
+
+
+def _check_flows(config: Config, compartments: frozenset[str], problems: Problems) -> None:
+    """What is said of sinks and sources."""
+    for field in Sinks.__struct_fields__:
+        text: str | None = getattr(config.labels.sinks, field)
+        if text is None:
+            continue
+        path: KeyPath = ("labels", "sinks", field)
+        _check_label(text, path, compartments, problems)
+        if REGION in text.lower():
+            problems.add(path, "a region is where something lies, not what it is cleared for", "leave the region out")
+    for pattern, text in config.labels.sources.tools.items():
+        path = ("labels", "sources", "tools", pattern)
+        _check_label(text, path, compartments, problems)
+        if not pattern.strip() or len(pattern) > LONGEST_PATTERN:
+            problems.add(path, "not usable as the name of a tool", "such as crm_*", key=True)
+    if config.labels.answers and not any(
+        (config.checks.answer, *(rules.answer for rules in _overrides(config))),
+    ):
+        hint = "checks: {answer: {secrets: allow, personal: allow}}"
+        problems.add(("labels", "answers"), "answers are looked at only where checks.answer says for what", hint)
+
+
+def _overrides(config: Config) -> list[CheckRules]:
+    return [*config.checks.keys.values(), *config.checks.routes.values()]
 
 
 def key_trouble(config: Config, key: Key) -> str | None:

@@ -2,10 +2,21 @@
 
 from collections.abc import Iterable, Mapping
 
+from freehold.config.checks_guards import check_guards
 from freehold.config.label_names import known_compartments, split_label
 from freehold.config.problems import KeyPath, Problems, did_you_mean
 from freehold.config.schema import Config
-from freehold.config.schema_checks import GROUPS, TYPES, UNCHECKED, CheckRules, StreamMode, spelled_out
+from freehold.config.schema_checks import (
+    GROUPS,
+    OWNED,
+    REPLACED,
+    TYPES,
+    UNCHECKED,
+    CheckRules,
+    StreamMode,
+    spelled_out,
+)
+from freehold.config.schema_tools import Tools
 from freehold.errors import redact
 
 WHOLE = ("prompt_injection",)
@@ -16,14 +27,16 @@ def check_safety(config: Config, problems: Problems, *, partial: bool) -> None:
     """Notes every broken rule."""
     checks = config.checks
     path: KeyPath = ("checks",)
-    _check_rules(checks.request, (*path, "request"), problems, more=(UNCHECKED,))
+    _check_rules(checks.request, (*path, "request"), problems, more=(UNCHECKED, *OWNED))
     _check_rules(checks.answer, (*path, "answer"), problems)
     _check_streams(checks.answer, checks.streams, (*path, "answer"), problems)
+    check_guards(config, problems, partial=partial)
     if checks.moderation.thresholds:
         _check_thresholds(checks.moderation.thresholds, (*path, "moderation", "thresholds"), problems)
     compartments = known_compartments(config)
+    _check_tools(checks.tools, compartments, problems)
     for kind, text in checks.labels.items():
-        if kind not in TYPES:
+        if kind not in TYPES and kind not in OWNED:
             problems.add((*path, "labels", kind), *_no_type(kind, TYPES), key=True)
         else:
             try:
@@ -42,6 +55,23 @@ def check_safety(config: Config, problems: Problems, *, partial: bool) -> None:
             problems.add((*path, "routes", name), f"no alias or route {redact(name, 60)}", hint, key=True)
 
 
+def _check_tools(tools: Tools, compartments: frozenset[str], problems: Problems) -> None:
+    path: KeyPath = ("checks", "tools")
+    for pattern, text in tools.clearance.items():
+        try:
+            split_label(text, compartments)
+        except ValueError:
+            hint = "such as confidential+pci"
+            problems.add((*path, "clearance", pattern), "expected a level and compartments that exist", hint)
+    for pattern, rule in tools.rules.items():
+        for root in rule.roots or ():
+            if not root.startswith("/"):
+                problems.add((*path, "rules", pattern, "roots"), "a folder is absolute", "such as /srv/project")
+        for host in rule.hosts or ():
+            if "/" in host or ":" in host or "*" in host.removeprefix("*."):
+                problems.add((*path, "rules", pattern, "hosts"), "not a host", "api.example.com or *.example.com")
+
+
 def _check_thresholds(thresholds: Iterable[str], path: KeyPath, problems: Problems) -> None:
     from freehold.dialects.moderations import CATEGORIES  # slow to import, and few files need it
 
@@ -54,7 +84,7 @@ def _check_thresholds(thresholds: Iterable[str], path: KeyPath, problems: Proble
 def _check_override(
     answer: Mapping[str, str], streams: StreamMode, rules: CheckRules, path: KeyPath, problems: Problems
 ) -> None:
-    _check_rules(rules.request, (*path, "request"), problems, more=(UNCHECKED,))
+    _check_rules(rules.request, (*path, "request"), problems, more=(UNCHECKED, *OWNED))
     _check_rules(rules.answer, (*path, "answer"), problems)
     if rules.answer or rules.streams is not None:
         both = spelled_out(answer) | spelled_out(rules.answer)
@@ -64,7 +94,9 @@ def _check_override(
 
 def _check_rules(rules: Mapping[str, str], path: KeyPath, problems: Problems, more: Iterable[str] = ()) -> None:
     known = {*GROUPS, *TYPES, *more}
-    for name in rules:
+    for name, action in rules.items():
+        if action == "pseudonymise" and name in known and not REPLACED.issuperset(GROUPS.get(name, (name,))):
+            problems.add((*path, name), "no placeholder can stand for that", "label, own or block")
         if name not in known:
             problems.add((*path, name), *_no_type(name, known), key=True)
 

@@ -1,5 +1,5 @@
-"""The schema's own words: docstrings of classes and under each field of schema.py, schema_routing.py and
-schema_checks.py, read by `ast`.
+"""The schema's own words, read by `ast`: docstrings of classes and under each field, in schema.py and the schema_*.py
+beside it.
 
 One source serves the types, the JSON Schema and the reference page, so none can drift from the others.
 """
@@ -8,7 +8,16 @@ import ast
 import inspect
 from functools import cache
 
-from freehold.config import schema, schema_checks, schema_routing
+from freehold.config import (
+    schema,
+    schema_cache,
+    schema_checks,
+    schema_guards,
+    schema_routing,
+    schema_tools,
+)
+
+_MODULES = (schema, schema_cache, schema_checks, schema_guards, schema_routing, schema_tools)
 
 
 @cache
@@ -33,7 +42,7 @@ def fields() -> dict[tuple[str, str], str]:
 
 
 def _tree() -> list[ast.ClassDef]:
-    sources = [inspect.getsource(module) for module in (schema, schema_routing, schema_checks)]
+    sources = [inspect.getsource(module) for module in _MODULES]
     return [node for source in sources for node in ast.parse(source).body if isinstance(node, ast.ClassDef)]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
 
+from freehold.config.schema_cache import Cache
 from freehold.config.schema_checks import Checks
 from freehold.config.schema_routing import Auto, Environment, Labels, Name, Objective, Role
 
@@ -39,6 +40,10 @@ class Server(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Requests one worker works on at a time; more are answered 503 at once."""
     drain_seconds: Seconds = 30.0
     """After SIGTERM, how long running requests may go on."""
+    egress: Literal["open", "strict", "none"] = "open"
+    """How calls leave this machine. `open`: workers call providers. `strict`: workers run in a network namespace with
+    no way out, and one small process beside it, which alone has the providers' keys, sends what it allows. `none`: no
+    call leaves at all. docs/egress.md"""
 
 
 class Timeouts(Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -92,7 +97,8 @@ class Provider(Struct, forbid_unknown_fields=True, omit_defaults=True):
     headers: dict[str, str] = field(default_factory=dict)
     """Sent with every request, instead of the row's own of the same name."""
     owned: bool | None = None
-    """True: this endpoint runs on one's own machines, so it counts as owned."""
+    """True: this endpoint runs on one's own machines, so it counts as owned. Servers such as Ollama and vLLM do without
+    it where their address is one of this host or of a private network; of any other it is not known whose it is."""
     models: dict[str, ModelFacts] = field(default_factory=dict)
     """Its models, by the name it has for them, with what is to be known of each."""
     timeouts: Timeouts | None = None
@@ -313,6 +319,8 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """How sensitive requests are, and who may see them."""
     checks: Checks = field(default_factory=Checks)
     """What is looked for in requests and answers, and what is done about it."""
+    cache: Cache = field(default_factory=Cache)
+    """Answers that are kept and given again."""
     predictor: str | None = None
     """A file that `freehold route train` wrote; the one in the state folder, else the built-in one, where it is not
     given."""

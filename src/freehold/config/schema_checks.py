@@ -9,9 +9,11 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, Struct, field
 
+from freehold.config.schema_guards import Ask, GuardModel, Moderation, NamesModel
 from freehold.config.schema_routing import Name
+from freehold.config.schema_tools import Pseudonyms, Tools
 
-RequestAction = Literal["allow", "label", "redact", "own", "block"]
+RequestAction = Literal["allow", "label", "pseudonymise", "redact", "own", "ask", "block"]
 AnswerAction = Literal["allow", "redact", "block"]
 CheckMode = Literal["enforce", "monitor", "off"]
 StreamMode = Literal["hold", "strict", "monitor"]
@@ -31,6 +33,12 @@ ERROR: Final = "detector_error"
 UNCHECKED: Final = "unchecked"
 """Pictures, sound and other media: nothing is found in them, because nobody looked."""
 TYPES: Final = frozenset((*(kind for kinds in GROUPS.values() for kind in kinds), ERROR))
+OWNED: Final[Mapping[str, str]] = {
+    "harm": "restricted", "guard_error": "restricted", "person": "confidential", "address": "confidential",
+}  # fmt: skip
+"""Types that owned models find (`guard`, `names`), with their labels. No rule does, so they stand in requests only."""
+REPLACED: Final = frozenset((*GROUPS["secrets"], *GROUPS["personal"], "person", "address"))
+"""Types that a placeholder can stand for. The others are no values, or nobody has seen them."""
 EVERYDAY: Final = ("email", "phone", "date_of_birth")
 """Types that a request may carry unless the file says otherwise: half of all letters have them in their signature, and
 who rents all his models could not send one of them. They are counted and named all the same."""
@@ -49,16 +57,6 @@ class CheckRules(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Instead of the general one."""
 
 
-class Moderation(Struct, forbid_unknown_fields=True, omit_defaults=True):
-    """`/v1/moderations` as this gateway answers it, without any provider."""
-
-    answer: Literal["unserved", "always", "never"] = "unserved"
-    """For which names of OpenAI's moderation models it answers itself: those that no provider here serves, all, or
-    none. `freehold-moderation` it always answers."""
-    thresholds: dict[str, Annotated[float, Meta(gt=0, le=1)]] = field(default_factory=dict)
-    """The score from which on a category is flagged, such as `{hate: 0.4}`; the model's own where it is not given."""
-
-
 class Checks(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What is looked for in requests and answers, and what is done about it. Nothing found is ever written down but its
     type.
@@ -74,9 +72,10 @@ class Checks(Struct, forbid_unknown_fields=True, omit_defaults=True):
     nothing is looked for."""
     request: dict[Name, RequestAction] = field(default_factory=dict)
     """What is done about a finding in a request. `label`: the request gets the finding's label, and goes only where
-    that may go. `redact`: a mark stands in its place. `own`: owned models only. `block`: it is refused. `allow`:
-    nothing. Where it is not given: `label`, but `allow` for email, phone, date_of_birth and unchecked. There is no
-    action yet that asks a person."""
+    that may go. `pseudonymise`: whoever may not see it gets a placeholder, and the answer has the thing itself again;
+    where that cannot be done, it is `label`. `redact`: a mark stands in its place. `own`: owned models only. `ask`: a
+    person decides (see `ask`). `block`: it is refused. `allow`: nothing. Where it is not given: `label`, but `allow`
+    for email, phone, date_of_birth and unchecked, and `block` for what a guard model says (`harm`, `guard_error`)."""
     answer: dict[Name, AnswerAction] = field(default_factory=dict)
     """What is done about a finding in an answer: `redact`, `block` (the answer ends there, with the dialect's word for
     filtered content) or `allow`. Answers are looked at only where something is given here."""
@@ -97,6 +96,16 @@ class Checks(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """What a key has otherwise, by the key's name; it wins over `routes`."""
     routes: dict[Name, CheckRules] = field(default_factory=dict)
     """What requests for a name have otherwise: an alias or route of `models`, or `provider/model`."""
+    guard: GuardModel | None = None
+    """An owned guard model that judges requests."""
+    names: NamesModel | None = None
+    """An owned model that finds the names and addresses of people."""
+    ask: Ask = field(default_factory=Ask)
+    """What `ask` means."""
+    tools: Tools = field(default_factory=Tools)
+    """Which tools a model may call, and with what."""
+    pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
+    """How `pseudonymise` is done."""
     moderation: Moderation = field(default_factory=Moderation)
     """`/v1/moderations`."""
 

@@ -179,6 +179,39 @@ class Level(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Only these, as far as they are cleared, and owned models."""
 
 
+class Sinks(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The most sensitive label that may go to each kind of sink besides the models that answer, such as
+    `confidential+phi`. docs/labels.md has all kinds, those included that nothing can be said of."""
+
+    fetch: str | None = None
+    """Hosts that images and files are fetched from, for a model that takes no URLs: the URL itself says something;
+    `internal` where it is not given."""
+    mcp: str | None = None
+    """Servers of tools (MCP) that a request tells the provider to ask; `internal` where it is not given."""
+    shadows: str | None = None
+    """Shadow copies; as far as the model is cleared that gets them."""
+    guards: str | None = None
+    """Guard models; as far as each is cleared."""
+    embeddings: str | None = None
+    """Texts embedded on the side, not those that a client wants embedded; as far as the model is cleared."""
+    retention: str | None = None
+    """What a provider is asked to keep: `store` where the client does not refuse it, `previous_response_id`; as far as
+    the provider is cleared."""
+    responses: str | None = None
+    """Answers that this machine keeps for `previous_response_id`; everything, each key apart."""
+    training: str | None = None
+    """The readings of prompts that routes learn from (`learn`); `internal` where it is not given."""
+
+
+class Sources(Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """What a request holds that came from elsewhere, and how sensitive that makes it."""
+
+    tools: dict[str, str] = field(default_factory=dict)
+    """By a tool's name, `*` standing for anything: the label of its results, such as `{"crm_*": confidential}`. It
+    holds for a request with such a result in it, in every dialect; of several that fit, all count. A result of which
+    it is not clear whose it is has all labels named here."""
+
+
 class Labels(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """How sensitive requests are, and who may see them: public < internal < confidential < restricted."""
 
@@ -194,3 +227,9 @@ class Labels(Struct, forbid_unknown_fields=True, omit_defaults=True):
     """Rules for this label and those above."""
     restricted: Level | None = None
     """Rules for this label."""
+    sinks: Sinks = field(default_factory=Sinks)
+    """How sensitive what reaches other places may be."""
+    sources: Sources = field(default_factory=Sources)
+    """What raises a request's label because of where it comes from."""
+    answers: bool = False
+    """Whether what `checks.answer` finds in an answer raises the label of its conversation, from the next turn on."""

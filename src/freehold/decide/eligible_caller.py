@@ -31,7 +31,7 @@ MAX_VERDICTS = 4000
 class Caller:
     """One key under one configuration. `environment` is its name and its rules."""
 
-    __slots__ = ("_admitted", "_environment", "_providers", "_rules", "_verdicts", "floor")
+    __slots__ = ("_admitted", "_environment", "_providers", "_rules", "_verdicts", "careful", "floor")
 
     def __init__(
         self,
@@ -41,6 +41,8 @@ class Caller:
         environment: tuple[str, Environment] | None = None,
     ) -> None:
         self.floor = floor
+        self.careful = rules.looks_inside(floor)
+        """Whether it must be looked at what a request holds, besides what the checks find, even at its least label."""
         self._rules = rules
         self._providers = providers
         self._environment = environment

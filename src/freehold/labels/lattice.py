@@ -42,6 +42,10 @@ class Label(Struct, frozen=True, cache_hash=True, gc=False):
 INTERNAL = Label(LEVELS.index("internal"))
 """The label of a request of which nothing is known."""
 
+UNKNOWN = Label(HIGHEST, frozenset({"?"}))
+"""In the place of a label that nobody has worked out: it may go where everything may, and nowhere else. No file can
+declare such a compartment, so none can clear anything for it."""
+
 
 class Clearance(Struct, frozen=True, gc=False):
     """What a sink may see: labels up to `level`, in compartments and regions that it has. The default is nobody's.

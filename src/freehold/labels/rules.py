@@ -12,7 +12,7 @@ What a deployment may see follows from five rules, and the strictest one holds:
 - a region needs the place to lie in it. An owned place of which no region is written is where the data is already.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from datetime import UTC, date, datetime
 
 from freehold.config.label_names import LEVELS, known_compartments, split_label
@@ -20,8 +20,10 @@ from freehold.config.regions import within
 from freehold.config.schema import Config, Provider
 from freehold.config.schema_routing import Level
 from freehold.errors import BadRequest
-from freehold.labels.lattice import HIGHEST, RENTED, Clearance, Label
+from freehold.labels.lattice import EVERYTHING, HIGHEST, RENTED, Clearance, Label, may_flow
 from freehold.labels.policies import CONTRACT, INTERNAL, choices, policy_clearance
+from freehold.labels.sinks import CONFIGURED, Kind, Sinks
+from freehold.labels.sources import Sources
 
 MAX_CLAIM = 1000
 """Bytes of a claimed label."""
@@ -33,16 +35,20 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def terms(name: str, provider: Provider | None) -> str | None:
+def terms(name: str, provider: Provider | None, elsewhere: bool | None = None) -> str | None:
     """Returns the row of the terms that hold for a rented provider; None: nobody has read any.
 
-    Of a provider with an address of one's own it is not known whose it is, unless `policy` says so.
+    `elsewhere`: its address, from the configuration or the environment, is not the provider's own
+    (`call.providers.elsewhere`); None: as far as the configuration says. Then it is not known whose it is, unless
+    `policy` says so.
     """
     known = choices(name)
     row = provider.policy if provider is not None else None
     if row is not None:
         return row if row == CONTRACT or row in known or not known else None
-    return name if known and (provider is None or provider.base_url is None) else None
+    if elsewhere is None:
+        elsewhere = provider is not None and provider.base_url is not None
+    return name if known and not elsewhere else None
 
 
 def written(clearance: Clearance) -> str:
@@ -57,9 +63,13 @@ def written(clearance: Clearance) -> str:
 class Rules:
     """The labels of one configuration. `config` must have been checked; raises ValueError where it was not."""
 
-    def __init__(self, config: Config, today: Callable[[], date] = today) -> None:
-        """`today` says by which day providers' terms are judged."""
+    def __init__(
+        self, config: Config, today: Callable[[], date] = today, elsewhere: Collection[str] | None = None
+    ) -> None:
+        """`today` says by which day providers' terms are judged; `elsewhere` names the providers whose address is not
+        their own, as for `terms`."""
         self._today = today
+        self._elsewhere = elsewhere
         self._providers = config.providers
         self.compartments = known_compartments(config)
         self.default = self.parse(config.labels.default)
@@ -69,6 +79,30 @@ class Rules:
             for name, provider in config.providers.items()
             if provider.cleared is not None
         }
+        written = {kind: getattr(config.labels.sinks, kind.value) for kind in CONFIGURED}
+        written[Kind.CACHE] = config.cache.clearance
+        self._sinks = Sinks({kind: self.parse(text) for kind, text in written.items() if text is not None})
+        tools = config.labels.sources.tools
+        self.sources = Sources({name: self.parse(text) for name, text in tools.items()}) if tools else None
+        """What results of tools are labelled; None: nothing is said of any."""
+
+    def sink(self, kind: Kind, place: Clearance | None = None) -> Clearance:
+        """Returns what may go to a sink of a kind. For kinds that are models asked (`sinks.SINKS`), `place` is what the
+        deployment is cleared for; without it, nothing may."""
+        return self._sinks.clearance(kind, place)
+
+    def barred(self, label: Label, kind: Kind, place: Clearance | None = None) -> str | None:
+        """Returns why what carries `label` may not go to a sink of a kind, None when it may."""
+        return may_flow(label, self._sinks.clearance(kind, place))
+
+    def looks_inside(self, label: Label) -> bool:
+        """Whether a request with this label must be read, for what its tools have answered or where it tells a provider
+        to send or keep something."""
+        return (
+            self.sources is not None
+            or self.barred(label, Kind.MCP) is not None
+            or self.barred(label, Kind.RETENTION, EVERYTHING) is not None
+        )
 
     def parse(self, text: str) -> Label:
         """Returns the label written as `confidential+phi`. Raises ValueError, naming the known ones."""
@@ -125,7 +159,8 @@ class Rules:
 
     def _terms(self, provider: str) -> tuple[int, str]:
         """The highest level that a rented provider's terms leave it, and why it is no higher."""
-        row = terms(provider, self._providers.get(provider))
+        elsewhere = None if self._elsewhere is None else provider in self._elsewhere
+        row = terms(provider, self._providers.get(provider), elsewhere)
         if row is None:
             unknown = f"nothing is known of the terms of {provider}"
             return INTERNAL, f"{unknown}: it is cleared for internal at most, for want of policy:"

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from freehold.record.receipts.sent import Outward, Sent
 
-Ending = Literal["ok", "failed", "cancelled", "unknown"]
-"""failed: no usable answer (it may still have cost). cancelled: the client left. unknown: we were killed first."""
+Ending = Literal["ok", "failed", "cancelled", "unknown", "blocked"]
+"""failed: no usable answer (it may still have cost). cancelled: the client left. unknown: we were killed first.
+blocked: the provider answered, and a rule of ours kept the answer from the client or ended it."""
 Source = Literal["feedback", "schema", "retry", "judge", "evaluation", "cascade"]
 """feedback: a client said so. schema: the answer was held to JSON and is, or is not. retry: its reader asked the same
 again. judge: a model compared it. evaluation: its right answer is known. cascade: the check of a cascade."""
@@ -126,6 +127,8 @@ class Settlement(Struct, array_like=True, tag="s", gc=False):
     """Fields of the client's request, or of the answer, that could not be carried across; separated by commas."""
     received: int = 0
     """Bytes of the answer's body."""
+    cached: bool = False
+    """Nobody was asked: the answer was kept from an earlier call, and cost nothing. Tokens are those of that call."""
 
 
 class Outcome(Struct, array_like=True, tag="o", gc=False):
@@ -147,4 +150,13 @@ class Outcome(Struct, array_like=True, tag="o", gc=False):
     """A code such as `incomplete`, at most 200 characters."""
 
 
-Entry = Intent | Settlement | Outcome | Outward
+class Cached(Struct, array_like=True, tag="c", gc=False):
+    """A request that was answered from the cache, or by the gateway itself (`/v1/moderations`). One entry, because
+    nothing went out: it has no receipt."""
+
+    intent: Intent
+    """`deployment` is who made the answer; `reason` is `cached`."""
+    end: Settlement
+
+
+Entry = Intent | Settlement | Outcome | Outward | Cached

@@ -32,7 +32,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from freehold.record.entries import Entry, Intent, Outcome, Settlement
+from freehold.record.entries import Cached, Entry, Intent, Outcome, Settlement
 from freehold.record.journal import has_more, incarnation_of, read_segment, remove_unborn, segments, writer_lives
 from freehold.record.learned import Learned
 from freehold.record.prices import Pricer
@@ -317,6 +317,8 @@ class _Batch:
                     self._receipts.call(found[0], found[1], entry, found[1].sent, entry.received)
             elif type(entry) is Outcome:
                 self._learned.add(entry)
+            elif type(entry) is Cached:
+                pairs.append((entry.intent, entry.end))
             elif type(entry) is Outward and self._receipts is not None:
                 self._receipts.outward(incarnation, entry)
 

@@ -50,7 +50,7 @@ _HEADER: Final = Layout("<II")
 _FRAME_MAX: Final = _HEADER.size + MAX_PAYLOAD
 _CHUNK: Final = 2 * 1024 * 1024
 _NAME: Final = re.compile(r"(?P<worker>[A-Za-z0-9_]+)-(?P<start>\d+)\.(?P<segment>\d{6,})")
-_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[ieso]", re.DOTALL)
+_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[iesoc]", re.DOTALL)
 """How every payload begins in msgpack: the array's header, then the tag, a string of one character."""
 
 State = Literal["more", "end", "torn"]
@@ -123,14 +123,15 @@ class Journal:
         if self._fsync:
             self._flush()
 
-    def sent(self, sink: Sink, call: str, body: bytes) -> Sent:
+    def sent(self, sink: Sink, call: str, body: bytes, declassifier: str = "") -> Sent:
         """Returns what the next entry, which must be an intent or an `Outward`, is to say of what goes out with it.
+        `declassifier` names what has lowered the label of what goes out.
 
         The key of the digests lies beside the journals, in `receipts`, for all workers. Raises `JournalError` or
         `InternalError` where it cannot be had: then nothing may go out.
         """
         hashed = self._hash or self._open_hash()
-        return Sent(self.calls + 1, sink, len(body), hashed.digest(call, body))
+        return Sent(self.calls + 1, sink, len(body), hashed.digest(call, body), declassifier)
 
     def _open_hash(self) -> BodyHash:
         try:

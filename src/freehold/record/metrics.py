@@ -84,6 +84,8 @@ class Snapshot(Struct):
     """By how the name was resolved: direct, alias, auto."""
     checks: dict[tuple[str, str, str], int] = field(default_factory=dict)
     """Findings by direction, type and what was done."""
+    cache: dict[tuple[str, str], int] = field(default_factory=dict)
+    """Requests by what the cache did (hit, miss, bypass) and how or why."""
     inflight: int = 0
     open: list[str] = field(default_factory=list)
     """Deployments whose breaker is open."""
@@ -100,6 +102,8 @@ class Snapshot(Struct):
             self.decisions[reason] = self.decisions.get(reason, 0) + count
         for finding, count in other.checks.items():
             self.checks[finding] = self.checks.get(finding, 0) + count
+        for looked, count in other.cache.items():
+            self.cache[looked] = self.cache.get(looked, 0) + count
 
 
 class LedgerTotals(Struct):
@@ -185,6 +189,11 @@ class Metrics:
         checks = self._counted.checks
         key = (direction, kind, action)
         checks[key] = checks.get(key, 0) + 1
+
+    def cache(self, result: str, why: str) -> None:
+        """Counts a request that the cache was asked for: `hit`, `miss` or `bypass`."""
+        looked = self._counted.cache
+        looked[result, why] = looked.get((result, why), 0) + 1
 
     def save(self) -> None:
         """Leaves the counters where whoever is scraped finds them."""
@@ -296,6 +305,13 @@ def _page(total: Snapshot, inflight: int, opened: set[str], ledger: LedgerTotals
         ("direction", "type", "action"),
         sorted(total.checks.items()),
     )
+    if total.cache:
+        page.counter(
+            "freehold_cache_total",
+            "Requests by what the response cache did with them, and how or why.",
+            ("result", "why"),
+            sorted(total.cache.items()),
+        )
     page.counter(
         "freehold_cost_usd_total",
         "Cost by the ledger, in US dollars; unpriced calls are not in it.",

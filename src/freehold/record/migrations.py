@@ -79,7 +79,7 @@ def m001_ledger(connection: sqlite3.Connection) -> None:
             route INTEGER NOT NULL REFERENCES routes,
             attempt INTEGER NOT NULL, stream INTEGER NOT NULL, held INTEGER NOT NULL,
             reason INTEGER NOT NULL REFERENCES names, config INTEGER NOT NULL REFERENCES names,
-            outcome INTEGER NOT NULL, -- place in store.OUTCOMES: ok, failed, cancelled, unknown
+            outcome INTEGER NOT NULL, -- place in store.OUTCOMES
             status INTEGER NOT NULL,
             uncached INTEGER NOT NULL, cache_read INTEGER NOT NULL,
             cache_write_5m INTEGER NOT NULL, cache_write_1h INTEGER NOT NULL,
@@ -164,6 +164,18 @@ def m003_learning(connection: sqlite3.Connection) -> None:
         + "LEFT JOIN names AS losses ON losses.id = calls.lost LEFT JOIN names AS labels ON labels.id = calls.label"
         " LEFT JOIN (SELECT call AS first, route AS ruled_by, propensity, explored, quality, expected FROM decisions)"
         " AS ruled ON ruled.first = calls.id LEFT JOIN names AS rules ON rules.id = ruled.ruled_by",
+    ):
+        connection.execute(statement)
+
+
+@migration
+def m004_blocked(connection: sqlite3.Connection) -> None:
+    """Answers that a rule kept from the client are an outcome of their own."""
+    (view,) = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = 'ledger'").fetchone()
+    for statement in (
+        "ALTER TABLE spend ADD COLUMN blocked INTEGER NOT NULL DEFAULT 0",
+        "DROP VIEW ledger",
+        view.replace("WHEN 2 THEN 'cancelled' ELSE", "WHEN 2 THEN 'cancelled' WHEN 4 THEN 'blocked' ELSE"),
     ):
         connection.execute(statement)
 

@@ -5,6 +5,8 @@ import sqlite3
 import msgspec
 from msgspec import Struct
 
+from freehold.record.store import OUTCOMES
+
 
 class Thought(Struct, frozen=True):
     """A candidate, in the order of trying. `dollars` and `seconds` as they were expected; None: nothing was known."""
@@ -17,7 +19,8 @@ class Thought(Struct, frozen=True):
 
 
 class Kept(Struct, frozen=True):
-    """A request. `at` is UTC in words; `route` is empty where none decided: then nothing was ranked."""
+    """A request. `at` is UTC in words; `route` is empty where none decided: then nothing was ranked. `label` is how
+    sensitive it was, empty where nobody said; `outcome` how its first call ended."""
 
     request: str
     at: str
@@ -29,6 +32,8 @@ class Kept(Struct, frozen=True):
     explored: bool
     thoughts: tuple[Thought, ...]
     dropped: tuple[tuple[str, str], ...]
+    label: str = ""
+    outcome: str = ""
 
 
 _candidates = msgspec.msgpack.Decoder(list[tuple[int, int | None, int | None, int | None, int]])
@@ -40,7 +45,7 @@ def kept(connection: sqlite3.Connection, request: str) -> Kept | None:
     row = connection.execute(_QUERY, (f"{request}-1",)).fetchone()
     if row is None:
         return None
-    at, asked, deployment, reason, route, propensity, explored, candidates, dropped = row
+    at, asked, deployment, reason, route, propensity, explored, candidates, dropped, label, outcome = row
     thoughts = []
     for name, quality, price, latency, chance in _candidates.decode(candidates) if candidates else ():
         (text,) = connection.execute("SELECT name FROM names WHERE id = ?", (name,)).fetchone()
@@ -56,6 +61,8 @@ def kept(connection: sqlite3.Connection, request: str) -> Kept | None:
         bool(explored),
         tuple(thoughts),
         tuple(_dropped.decode(dropped)) if dropped else (),
+        label or "",
+        OUTCOMES[outcome],
     )
 
 
@@ -65,10 +72,11 @@ def _part(value: int | None, scale: float) -> float | None:
 
 _QUERY = (
     "SELECT datetime(calls.at / 1000000000, 'unixepoch'), asked.name, deployed.name, reasons.name, rules.name,"
-    " propensity, explored, candidates, dropped FROM calls JOIN routes ON routes.id = calls.route"
+    " propensity, explored, candidates, dropped, labels.name, outcome FROM calls JOIN routes ON routes.id = calls.route"
     " LEFT JOIN names AS asked ON asked.id = routes.asked"
     " LEFT JOIN names AS deployed ON deployed.id = routes.deployment"
     " LEFT JOIN names AS reasons ON reasons.id = calls.reason"
+    " LEFT JOIN names AS labels ON labels.id = calls.label"
     " LEFT JOIN decisions ON decisions.call = calls.id"
     " LEFT JOIN names AS rules ON rules.id = decisions.route WHERE calls.call = ?"
 )

@@ -90,11 +90,11 @@ class Rows:
         else:
             rates = self.pricer.rates(i.provider, i.model, s.served, i.at)
             if rates is None:
-                return None, None
+                return None, 0 if s.cached else None
         cost = self.pricer.cost(s, rates)
         if cost is None or cost > MOST_COST:
-            return None, None
-        return self._store.prices[rates], cost
+            return None, 0 if s.cached else None
+        return self._store.prices[rates], 0 if s.cached else cost
 
 
 def _insert(connection: sqlite3.Connection, rows: list[Row]) -> None:
@@ -132,13 +132,13 @@ _INSERT_CALL: Final = (
 )
 _ADD_SPEND: Final = (
     "INSERT INTO spend (hour, route, calls, ok, failed, cancelled, unknown, unpriced, estimated, input, cached, output,"
-    " cost) SELECT at / 3600000000000, route, count(*), sum(outcome = 0), sum(outcome = 1), sum(outcome = 2),"
+    " cost, blocked) SELECT at / 3600000000000, route, count(*), sum(outcome = 0), sum(outcome = 1), sum(outcome = 2),"
     " sum(outcome = 3), sum(cost IS NULL AND outcome != 3), sum(estimated),"
     " sum(uncached + cache_read + cache_write_5m + cache_write_1h), sum(cache_read), sum(output),"
-    " coalesce(sum(cost), 0) FROM calls WHERE id > ? GROUP BY 1, 2"
+    " coalesce(sum(cost), 0), sum(outcome = 4) FROM calls WHERE id > ? GROUP BY 1, 2"
     " ON CONFLICT (hour, route) DO UPDATE SET calls = calls + excluded.calls, ok = ok + excluded.ok,"
     " failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled,"
     " unknown = unknown + excluded.unknown, unpriced = unpriced + excluded.unpriced,"
     " estimated = estimated + excluded.estimated, input = input + excluded.input, cached = cached + excluded.cached,"
-    " output = output + excluded.output, cost = cost + excluded.cost"
+    " output = output + excluded.output, cost = cost + excluded.cost, blocked = blocked + excluded.blocked"
 )

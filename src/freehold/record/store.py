@@ -17,8 +17,8 @@ from freehold.record.metrics import LedgerTotals
 from freehold.record.migrations import migrate
 from freehold.record.prices import Rates
 
-OUTCOMES: Final = ("ok", "failed", "cancelled", "unknown")
-"""`calls.outcome` is the place in this list."""
+OUTCOMES: Final = ("ok", "failed", "cancelled", "unknown", "blocked")
+"""`calls.outcome` is the place in this list; new ones may only be appended."""
 BUSY_SECONDS: Final = 10.0
 _CACHED: Final = 50_000
 

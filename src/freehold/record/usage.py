@@ -27,12 +27,12 @@ _EXPRESSION: Final[dict[str, str]] = {
 }
 _SUMS: Final = (
     "sum(calls), sum(ok), sum(failed), sum(cancelled), sum(unknown), sum(unpriced), sum(estimated), sum(input),"
-    " sum(cached), sum(output), sum(cost)"
+    " sum(cached), sum(output), sum(cost), sum(blocked)"
 )
 
 
 class Spend(Struct, kw_only=True):
-    """One group of calls. `calls` = ok + failed + cancelled + unknown; `cached` is part of `input`."""
+    """One group of calls. `calls` = ok + failed + cancelled + unknown + blocked; `cached` is part of `input`."""
 
     name: str
     """Of the group: a key, a model, an ISO date, ...; empty where the intent was lost to damage."""
@@ -41,6 +41,8 @@ class Spend(Struct, kw_only=True):
     failed: int = 0
     cancelled: int = 0
     unknown: int = 0
+    blocked: int = 0
+    """Answered, and kept from the client by a rule."""
     unpriced: int = 0
     """Calls with a known outcome and no price."""
     estimated: int = 0
@@ -110,8 +112,8 @@ def running(connection: sqlite3.Connection) -> int:
     return found
 
 
-def _spend(row: tuple[str, int, int, int, int, int, int, int, int, int, int, int]) -> Spend:
-    name, calls, ok, failed, cancelled, unknown, unpriced, estimated, tokens_in, cached, output, cost = row
+def _spend(row: tuple[str, int, int, int, int, int, int, int, int, int, int, int, int]) -> Spend:
+    name, calls, ok, failed, cancelled, unknown, unpriced, estimated, tokens_in, cached, output, cost, blocked = row
     return Spend(
         name=name,
         calls=calls,
@@ -119,6 +121,7 @@ def _spend(row: tuple[str, int, int, int, int, int, int, int, int, int, int, int
         failed=failed,
         cancelled=cancelled,
         unknown=unknown,
+        blocked=blocked,
         unpriced=unpriced,
         estimated=estimated,
         input=tokens_in,

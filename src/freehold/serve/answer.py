@@ -12,7 +12,7 @@ from freehold.call.attempts import Answer, engine_failure
 from freehold.call.languages import ERRORS
 from freehold.call.talk import stream_failure
 from freehold.call.transport import Flight
-from freehold.errors import FreeholdError, InternalError, UpstreamBroken
+from freehold.errors import ApprovalRequired, FreeholdError, InternalError, UpstreamBroken
 from freehold.serve.endpoints import Endpoint
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.recorder import RequestRecorder
@@ -40,6 +40,8 @@ def send_error(exchange: Exchange, client: str, error: FreeholdError) -> None:
         lines += b"retry-after: %d\r\n" % max(1, round(error.retry_after + 0.49))
     if _pointless(error):
         lines += b"x-should-retry: false\r\n"
+    if isinstance(error, ApprovalRequired):
+        lines += line(b"x-freehold-approval", error.approval.encode())
     if error.status == 405:
         lines += b"allow: POST\r\n"
     send_whole(exchange, body, lines, error.status)
@@ -91,6 +93,9 @@ async def send_stream(
         if answer.content_type is None:
             exchange.heartbeat = HEARTBEATS.get(endpoint.client, b"")
         tail = await _pump(exchange, answer, flight)
+        asking = getattr(getattr(answer.relay, "guard", None), "settle", None)
+        if asking is not None:
+            tail += await asking(answer.relay)
         failure = _verdict(answer)
         if keep is not None and failure is None:
             await keep()

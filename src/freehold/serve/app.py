@@ -6,7 +6,9 @@ Paths come from the request line, never from a URL that a Host header could have
 
 import asyncio
 import sys
+import threading
 import traceback
+from typing import Any
 
 from freehold.errors import FreeholdError, InternalError, MethodNotAllowed
 from freehold.serve import asgi
@@ -62,3 +64,22 @@ def report(error: BaseException, request_id: str) -> None:
     frames = "".join(traceback.format_tb(error.__traceback__)[-8:])
     sys.stderr.write(f"freehold: internal error in {request_id}: {type(error).__name__}\n{frames}")
     sys.stderr.flush()
+
+
+def say_no_values(loop: asyncio.AbstractEventLoop) -> None:
+    """Has what nobody catches reported as `report` does, in tasks, callbacks, threads and destructors: what Python says
+    of it by itself has the exception's message in it, and arguments, which may be a prompt."""
+
+    def uncaught(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        report(error if isinstance(error, BaseException) else RuntimeError(), "a task or callback")
+
+    def in_thread(given: threading.ExceptHookArgs) -> None:
+        report(given.exc_value or RuntimeError(), "a thread")
+
+    def in_destructor(given: "sys.UnraisableHookArgs") -> None:
+        report(given.exc_value or RuntimeError(), "a destructor")
+
+    loop.set_exception_handler(uncaught)
+    threading.excepthook = in_thread
+    sys.unraisablehook = in_destructor

@@ -4,8 +4,10 @@ The whole body is looked at, as one text (check/body.py), before it is decided w
 covered, those with fields that nobody here knows included. What comes of it:
 
     label     the request's label rises, and with it who may answer
+    pseudonymise  the same, and whoever is not cleared for it gets placeholders (serve/pseudonyms.py)
     own       owned models only
     redact    a mark stands in its place; the body is looked at once more, and refused if something is left
+    ask       a person decides (approvals.py)
     block     refused
     allow     nothing
 
@@ -18,23 +20,27 @@ others get their turn between two pieces.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
 from freehold.admit.keys import Principal
+from freehold.check import names
 from freehold.check.body import decoded, text_of
 from freehold.check.detect import Finding, Rules, scan
 from freehold.check.detect.finding import ERROR
 from freehold.check.stream import Policy, redact
+from freehold.check.stream.toolcalls import ToolPolicy
 from freehold.check.stream.values import mapped
 from freehold.config.label_names import known_compartments
 from freehold.config.schema import Config
 from freehold.config.schema_checks import (
     EVERYDAY,
+    OWNED,
+    REPLACED,
     TYPES,
     UNCHECKED,
     CheckRules,
@@ -43,11 +49,15 @@ from freehold.config.schema_checks import (
     spelled_out,
 )
 from freehold.config.schema_checks import Checks as Settings
+from freehold.config.schema_tools import Tools
 from freehold.dialects.multipart import Form, is_form, parse
 from freehold.errors import BadRequest, ConfigError, PolicyError
 from freehold.labels import Label
 from freehold.labels.lattice import HIGHEST
 from freehold.serve.exchange import Exchange
+
+if TYPE_CHECKING:
+    from freehold.serve.guards import Owned
 
 PIECE = 1 << 18
 """Characters that are looked at in one go: some milliseconds."""
@@ -69,6 +79,10 @@ class Ruling(Struct, frozen=True):
     """What is redacted in requests."""
     answer: Policy | None
     """What is done in answers; None: they are not looked at."""
+    private: frozenset[str] = frozenset()
+    """Types that are pseudonymised."""
+    tools: ToolPolicy | None = None
+    """What tools may be called with; None: nothing is said of that."""
 
 
 class Checked(Struct):
@@ -76,12 +90,25 @@ class Checked(Struct):
 
     ruling: Ruling
     label: Label | None = None
+    rest: Label | None = None
+    """The label without what is to be pseudonymised."""
+    private: frozenset[str] = frozenset()
+    """The types found that are."""
     home: bool = False
     """Owned models only."""
     told: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
     changed: bool = False
     """The body was."""
+    asked: tuple[str, ...] = ()
+    """Types about which a person is asked; `waived` is the label that they make, which the person may waive."""
+    waived: Label | None = None
+    whole: Label | None = None
+    """Where a person is asked: the request's label with all that was found and its conversation's mark."""
+    kind: str = ""
+    """Content-Type of the body, where it is a form."""
+    values: dict[str, str] = {}
+    """Names and addresses that an owned model has found, each with its type."""
 
 
 class Checks:
@@ -89,10 +116,11 @@ class Checks:
 
     def __init__(self, settings: Settings, compartments: Iterable[str]) -> None:
         self._settings = settings
+        self._compartments = frozenset(compartments)
         try:
             self.rules = Rules(
-                settings.labels,
-                compartments=frozenset(compartments),
+                {kind: label for kind, label in settings.labels.items() if kind not in OWNED},
+                compartments=self._compartments,
                 off=settings.skip,
                 minimum=settings.minimum,
                 trusted_hosts=settings.trusted_hosts,
@@ -103,6 +131,9 @@ class Checks:
         self._rulings: dict[tuple[str, str], Ruling | None] = {}
         self._usual = self._ruling()
         self._varies = bool(settings.keys or settings.routes)
+        said: tuple[Settings | CheckRules, ...] = (settings, *settings.keys.values(), *settings.routes.values())
+        self.lowers = any("pseudonymise" in one.request.values() for one in said)
+        """Whether anybody's labels may be lowered."""
 
     def ruling(self, key: str, asked: str) -> Ruling | None:
         """What holds for requests of a key for a name; None: nothing is looked for."""
@@ -121,6 +152,7 @@ class Checks:
         mode, streams = settings.mode, settings.streams
         request: dict[str, RequestAction] = dict.fromkeys(TYPES, "label")
         request.update(dict.fromkeys((*EVERYDAY, UNCHECKED), "allow"))
+        request.update({"harm": "block", "guard_error": "block", "person": "label", "address": "label"})
         request.update(spelled_out(settings.request))  # type: ignore[arg-type]
         answer = spelled_out(settings.answer)
         for one in overrides:
@@ -130,28 +162,48 @@ class Checks:
         if mode == "off":
             return None
         monitor = mode == "monitor"
-        hidden = tuple(sorted(kind for kind, action in request.items() if action == "redact"))
+        hidden = tuple(sorted(kind for kind, action in request.items() if action == "redact" and kind not in OWNED))
         hides = None if monitor or not hidden else self._policy(dict.fromkeys(hidden, "redact"), "strict")
         policy = self._policy(answer, "monitor" if monitor else streams) if answer else None
-        return Ruling(monitor, dict(request), hides, policy)
+        private = frozenset(kind for kind, action in request.items() if action == "pseudonymise") & REPLACED
+        tools = self._tools(monitor) if settings.tools != Tools() else None
+        return Ruling(monitor, dict(request), hides, policy, frozenset() if monitor else private, tools)
+
+    def _tools(self, monitor: bool) -> ToolPolicy:
+        try:
+            return ToolPolicy(self._settings.tools, self.rules, self._compartments, monitor=monitor)
+        except ValueError as error:
+            raise ConfigError(f"checks.tools: {error}") from error
+
+    @cached_property
+    def silent(self) -> Policy:
+        """Looks for nothing: for answers of which only placeholders are to be replaced, or tools' calls judged."""
+        return Policy(self.rules, {ERROR: "allow"}, report=False)
 
     def _policy(self, actions: dict[str, str], mode: StreamMode) -> Policy:
         return Policy(self.rules, actions, mode=mode, report=True)  # type: ignore[arg-type]
 
-    async def request(self, exchange: Exchange, principal: Principal, asked: str, count: Count) -> Checked | None:
+    async def request(
+        self, exchange: Exchange, principal: Principal, asked: str, count: Count, owned: "Owned | None" = None
+    ) -> Checked | None:
         """Looks at a request; None: nothing was found, and the answer need not be looked at. `exchange.body` is another
-        one where something was redacted. Raises PolicyError for what is blocked."""
+        one where something was redacted. `owned` is what asks owned models. Raises PolicyError for what is blocked."""
         ruling = self.ruling(principal.name, asked)
         if ruling is None:
             return None
         kind = exchange.content_type if b"multipart" in exchange.headers.get(b"content-type", b"").lower() else ""
         text, unread = text_of(exchange.body, kind)
         findings = scan(text, self.rules) if len(text) <= PIECE else await self._in_pieces(text)
+        if owned is not None:
+            findings += await owned(ruling.request, text, kind, findings)
         if not findings and not unread:
-            return None if ruling.answer is None else Checked(ruling)
+            return None if ruling.answer is None and ruling.tools is None else Checked(ruling)
         checked = self._judged(ruling, findings, unread, count)
-        if ruling.hides is not None and (found := _of(findings, ruling.request, "redact")):
-            body = _hidden(exchange.body, kind, ruling.hides)
+        checked.kind = kind
+        if owned is not None:
+            checked.values = owned.values
+        if not ruling.monitor and (found := _of(findings, ruling.request, "redact")):
+            body = _without(exchange.body, kind, ruling, checked.values)
             if body is None or _of(await self._again(body, kind), ruling.request, "redact"):
                 raise _blocked(found, "it could not be taken out of the request")
             exchange.body, checked.changed = body, True
@@ -165,11 +217,15 @@ class Checks:
         if unread:
             labels[UNCHECKED] = Label(HIGHEST)
         checked = Checked(ruling)
-        told, blocked, raising = [], [], []
+        told, blocked, raising, asked, private = [], [], [], [], []
         for kind, label in labels.items():
             action = ruling.request[kind]
             if action == "redact" and kind in (ERROR, UNCHECKED):
                 action = "block"
+            if kind in ruling.private:
+                private.append(kind)
+                checked.label = label if checked.label is None else checked.label | label
+                continue
             count("request", kind, f"would {action}" if ruling.monitor and action != "allow" else action)
             told.append(f"{kind}={action}")
             if ruling.monitor or action in ("allow", "redact"):
@@ -179,12 +235,17 @@ class Checks:
             elif action == "own":
                 checked.home = True
                 raising.append(kind)
+            elif action == "ask":
+                checked.waived = label if checked.waived is None else checked.waived | label
+                asked.append(kind)
             else:
                 checked.label = label if checked.label is None else checked.label | label
+                checked.rest = label if checked.rest is None else checked.rest | label
                 raising.append(kind)
         if blocked:
             raise _blocked(blocked, "what it holds is not let through here")
-        checked.told, checked.found = tuple(told), tuple(raising)
+        checked.told, checked.found, checked.asked = tuple(told), (*raising, *private, *asked), tuple(asked)
+        checked.private = frozenset(private)
         return checked
 
     async def _again(self, body: bytes, kind: str) -> list[Finding]:
@@ -217,6 +278,19 @@ def _blocked(kinds: Iterable[str], why: str) -> PolicyError:
         code="content_blocked",
         hint="take it out; checks in freehold.yaml says what is done about what",
     )
+
+
+def _without(body: bytes, content_type: str, ruling: Ruling, values: Mapping[str, str]) -> bytes | None:
+    """The body without what is to be redacted, by whomever it was found; None where it cannot be taken out."""
+    shown: bytes | None = body
+    if ruling.hides is not None:
+        shown = _hidden(body, content_type, ruling.hides)
+    taken = {value: kind for value, kind in values.items() if ruling.request[kind] == "redact"}
+    if shown is not None and taken:
+        shown = names.replaced(shown, content_type, taken)
+        if shown is not None and names.spans(taken, text_of(shown, content_type)[0]):
+            return None
+    return shown
 
 
 def _hidden(body: bytes, content_type: str, policy: Policy) -> bytes | None:

@@ -20,6 +20,7 @@ from freehold import __version__
 from freehold.admit.keys import Principal
 from freehold.dialects import chat, gemini, messages, ollama
 from freehold.errors import FreeholdError, MethodNotAllowed, NotFound, Unauthorized
+from freehold.serve.approval_paths import ApprovalPaths
 from freehold.serve.exchange import new_request_id
 from freehold.serve.feedback import Feedback
 from freehold.serve.gateway import Gateway
@@ -45,6 +46,7 @@ class Control:
         kept = KeptPaths(self)
         routes += Lists(self).routes()
         routes += Feedback(self).routes()
+        routes += ApprovalPaths(self).routes()
         for prefix in ("/v1", "", "/v1/v1"):
             routes += kept.routes(prefix)
         self._starlette = Starlette(

@@ -8,11 +8,12 @@ paths hold the model; they are parsed, all others looked up.
 from collections.abc import Callable
 from typing import NamedTuple
 
+from freehold.call.count import Count
 from freehold.call.languages import CLIENT
 from freehold.call.operation import Operation, Ways
 from freehold.call.operations_media import Images, Speak, Transcribe
 from freehold.call.operations_text import Embed, Moderate, Rerank
-from freehold.call.talk import Count, Talk
+from freehold.call.talk import Talk
 from freehold.dialects import audio, embeddings, gemini, images, messages, moderations, ollama, rerank, responses
 from freehold.dialects.audio.transcription import Task
 from freehold.dialects.gemini import embed as gemini_embed

@@ -14,12 +14,12 @@ from functools import partial
 
 from freehold.admit.keys import Keyring, read_keys
 from freehold.call.breaker import Breaker
+from freehold.call.count import COUNTERS
 from freehold.call.fetch_url import UrlLimits
 from freehold.call.hedge import Hedging
 from freehold.call.profiles import traits
 from freehold.call.providers import Endpoint, resolve
 from freehold.call.ratelimits import RateWindow
-from freehold.call.talk import COUNTERS
 from freehold.call.target import Address, Headers, Target
 from freehold.call.watch import Watch
 from freehold.config.checks_labels import key_trouble
@@ -29,14 +29,18 @@ from freehold.config.schema import Config
 from freehold.decide import Catalog, Deployment, Plan
 from freehold.decide.signals import Signals
 from freehold.dialects.converse.invoke import messages_on_vertex
-from freehold.home import keys_file
+from freehold.home import keys_file, pseudonyms_key
+from freehold.labels import UNKNOWN, Kind, Label
 from freehold.own.catalog import served
 from freehold.own.guard import callers_fault, guard
 from freehold.own.tools import assist
+from freehold.record.receipts.keys import secret
 from freehold.serve import checks
+from freehold.serve.cache import make_cache
 from freehold.serve.catalog import OWN, build_catalog, owned_specs
 from freehold.serve.exchange import Exchange
 from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate
+from freehold.serve.guards import Guards
 from freehold.serve.rulebook import Rulebook
 from freehold.serve.shadow import Rule, Shadows
 from freehold.serve.shared import MOST_WATCHED, Shared
@@ -49,7 +53,7 @@ class Gateway:
         """Raises ConfigError when the keys cannot be read: an unreadable key file is no key, never every key."""
         self.loaded = loaded
         self.config: Config = loaded.config
-        self.version = loaded.version
+        self.version = shared.version = loaded.version
         self.shared = shared
         self.journal = shared.journal
         self.limits = shared.limits
@@ -59,21 +63,28 @@ class Gateway:
         self.flights.limit = self.config.server.max_inflight
         self.max_body = self.config.server.max_body_mb * 1024 * 1024
         self.strict = self.config.strict
-        self._fetch = UrlLimits() if self.config.fetch_urls else None
+        if shared.way is not None:
+            shared.way.version = self.version
+        self._fetch = UrlLimits(through=shared.through("")) if self.config.fetch_urls else None
         self._patience = (self.config.retries, self.config.timeouts.total)
         self.keyring = Keyring([*self.config.keys, *read_keys(keys_file())], lambda key: key_trouble(self.config, key))
         self.endpoints = resolve(self.config, os.environ, local=shared.local.addresses)
         self.catalog: Catalog = build_catalog(
             loaded, self.endpoints, shared.engines, shared.rates.rates, shared.local.models
         )
-        self.rulebook = Rulebook(loaded, self.catalog, shared.alarms)
+        self.rulebook = Rulebook(loaded, self.catalog, self.endpoints, shared.alarms)
         self.checks = checks.compiled(self.config)
+        self.pseudonyms = secret(pseudonyms_key(), 32) if self.checks.lowers else b""
+        """What placeholders are made with; all workers have the same."""
+        wanted = self.config.checks.guard is not None or self.config.checks.names is not None
+        self.guards = Guards(self.config.checks) if wanted else None
         shared.sessions.know(self.catalog.deployments)
         self.served = served(owned_specs(loaded))
         shared.table.configure(self.config.engines.queue, self.config.engines.waiting, self.config.timeouts.connect)
         rules = {f"{OWN}/{own_name(o)}": Rule(o.shadow.to, o.shadow.percent) for o in self.config.own if o.shadow}
         self.shadows = Shadows(rules) if rules else None
         self._targets: dict[str, Target] = {}
+        self.cache = make_cache(self)
         self._now: Callable[[], float] | None = None
 
     def now(self) -> float:
@@ -110,7 +121,9 @@ class Gateway:
                 assist=assist if llama else None,
             )
         endpoint = self.endpoints[deployment.provider]
-        pool = self.shared.pool(endpoint.base_url, endpoint.timeouts.connect, endpoint.max_connections)
+        through = self.shared.through(endpoint.name, deployment.name)
+        connect, limit = endpoint.timeouts.connect, endpoint.max_connections
+        pool = self.shared.pool(endpoint.base_url, connect, limit, through=through)
         auth = [endpoint.auth] if endpoint.auth else []
         address = Address(pool, endpoint.paths, [*auth, *endpoint.headers], endpoint.dialect, endpoint.row.separate)
         target = Target(
@@ -119,7 +132,7 @@ class Gateway:
             traits(deployment.provider, deployment.model),
             endpoint.timeouts,
             watch,
-            auth=self.shared.auth(endpoint.signs) if endpoint.signs is not None else None,
+            auth=self.shared.auth(endpoint.signs) if endpoint.signs is not None and through is None else None,
             rewrite=messages_on_vertex if (endpoint.row.auth, deployment.dialect) == ("google", "messages") else None,
             fetch=self._fetch,
         )
@@ -140,6 +153,10 @@ class Gateway:
         if rule is not None and (hedging is None or hedging.rule != rule):
             hedging = self.shared.hedges[decision.route] = Hedging(rule)
         return hedging
+
+    def learns(self, label: Label | None) -> bool:
+        """Whether something may be learned from a request with this label."""
+        return self.config.learn and self.rulebook.rules.barred(label or UNKNOWN, Kind.TRAINING) is None
 
     def gate(self, deployment: Deployment) -> Gate:
         """The way to an owned model's engine."""

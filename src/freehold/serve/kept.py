@@ -62,26 +62,31 @@ class KeptResponses:
             items += (kept.response or {}).get("output", [])
         return responses.with_history(body, items), None
 
-    async def keep(self, principal: Principal, body: bytes, echo: Echo, answer: Answer) -> None:
-        """Keeps an answer to the client's own `body`, if the client did not refuse that."""
+    async def keep(self, principal: Principal, body: bytes, echo: Echo, answer: Answer, *, whole: bool) -> str:
+        """Keeps an answer to the client's own `body`, if the client did not refuse that. `whole`: its words may be kept
+        here; where they may not, only who keeps one that passed through is remembered. Returns the response's id, ""
+        where nothing is kept."""
         if not self.on or not echo.stored:
-            return
+            return ""
         deployment = answer.target.name
         relay = answer.relay
         if answer.passes:
-            identity = relay.id if relay is not None else answer.receipt.id if answer.receipt is not None else ""
-            if identity:
-                await self._do(Responses.save, Kept(identity, principal.name, deployment, echo.previous))
-            return
+            passed = relay.id if relay is not None else answer.receipt.id if answer.receipt is not None else ""
+            if passed:
+                await self._do(Responses.save, Kept(passed, principal.name, deployment, echo.previous))
+            return passed or ""
+        if not whole:
+            return ""
         if relay is None:
             response = msgspec.json.decode(answer.body)
         elif isinstance(relay, Translation) and relay.writer is not None:
             response = msgspec.json.decode(relay.writer.response_json())
         else:
-            return
-        identity = response["id"]
+            return ""
+        identity: str = response["id"]
         items = responses.stored_items(body, identity)
         await self._do(Responses.save, Kept(identity, principal.name, deployment, echo.previous, items, response))
+        return identity
 
     async def find(self, principal: Principal, identity: str) -> Kept:
         """Raises NotFound, in OpenAI's words."""

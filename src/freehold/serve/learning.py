@@ -13,7 +13,7 @@ from freehold.classify import Facts
 from freehold.decide import Plan
 from freehold.decide.decision import Ran
 from freehold.dialects.conversation import Conversation
-from freehold.labels.lattice import INTERNAL, Label
+from freehold.labels import Label
 from freehold.record.entries import Decided, Entry, Outcome, Weighed
 from freehold.record.outcomes import RETRY_WEIGHT
 from freehold.record.readings import basis_of, pack
@@ -34,12 +34,11 @@ def in_words(label: Label | None) -> str:
 def decided(decision: Plan, known: Facts, *, ran: Ran | None = None, predictor: str | None = None) -> Decided | None:
     """Returns what the journal keeps of a decision, None where no route decided.
 
-    `predictor` is the id of whose reading the facts hold; None: the reading is not to be kept. Of a request above
-    `internal` it never is.
+    `predictor` is the id of whose reading the facts hold; None: the reading is not to be kept (`Gateway.learns`).
     """
     if not decision.route:
         return None
-    keep = predictor is not None and known.reading is not None and (known.label is None or known.label <= INTERNAL)
+    keep = predictor is not None and known.reading is not None
     basis, reading = (basis_of(predictor), pack(known.reading.z)) if keep and predictor is not None else (b"", b"")
     return Decided(
         decision.route,

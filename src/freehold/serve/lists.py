@@ -17,6 +17,7 @@ from freehold.decide import Choice
 from freehold.dialects.ollama import catalog
 from freehold.errors import NotFound
 from freehold.serve.gateway import Gateway
+from freehold.serve.moderating import listed
 
 if TYPE_CHECKING:
     from freehold.serve.control import Control
@@ -65,7 +66,9 @@ class Lists:
         if _is_google(request):
             return await self.gemini_models(request)
         gateway, names = self._names(request)
-        data = [_entry(gateway, name) for name in names]
+        principal = self._control.principal(request)
+        moderating = [name for name in listed(gateway) if principal.may_ask(name) and name not in names]
+        data = [*(_entry(gateway, name) for name in names), *(_moderation(gateway, name) for name in moderating)]
         ends = {"first_id": data[0]["id"] if data else None, "last_id": data[-1]["id"] if data else None}
         # Codex asks for `models` too, and complains of an answer without.
         return _json({"object": "list", "data": data, "models": [], "has_more": False, **ends})
@@ -73,8 +76,12 @@ class Lists:
     async def model(self, request: Request) -> Response:
         if _is_google(request):
             return await self.gemini_model(request)
-        gateway, _ = self._one(request, request.path_params["name"])
-        return _json(_entry(gateway, request.path_params["name"]))
+        name = request.path_params["name"]
+        gateway, principal = self._control.gateway, self._control.principal(request)
+        if gateway.catalog.find(name) is None and name in listed(gateway) and principal.may_ask(name):
+            return _json(_moderation(gateway, name))
+        gateway, _ = self._one(request, name)
+        return _json(_entry(gateway, name))
 
     async def mistral_models(self, request: Request) -> Response:
         """Mistral's SDK knows its own kinds of models only."""
@@ -131,6 +138,21 @@ def _entry(gateway: Gateway, name: str) -> dict[str, Any]:
         "can": sorted(member.can) if member.can is not None else None,
         "pricing": {"input": member.input_price, "output": member.output_price},
         "state": gateway.health(member) or "ready",
+    }
+
+
+def _moderation(gateway: Gateway, name: str) -> dict[str, Any]:
+    """A name under which moderations are answered here (moderating.py)."""
+    by = gateway.config.checks.moderation
+    owned = by.by != "rented"
+    return {
+        **_entry(gateway, name),
+        "owned_by": "freehold",
+        "deployments": [by.model or name],
+        "owned": owned,
+        "can": ["moderations"],
+        "pricing": {"input": 0.0, "output": 0.0} if owned else None,
+        "state": "ready",
     }
 
 

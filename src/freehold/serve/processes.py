@@ -1,9 +1,7 @@
 """Small facts about processes that worker, steward and parent share."""
 
-import ctypes
 import os
-import signal
-import sys
+import resource
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,21 +12,18 @@ from freehold.config import deployed
 from freehold.config import load as config_load
 from freehold.config.load import Loaded, loads
 from freehold.config.problems import file_error
+from freehold.egress.kernel import die_with_parent
 from freehold.home import write_private
 from freehold.own.catalog import engine_specs
 from freehold.own.weights.store import open_store
 from freehold.serve.rehearsal import rehearse
 
-_PR_SET_PDEATHSIG = 1
+__all__ = ["Snapshotted", "die_with_parent"]
 
 
-def die_with_parent(number: signal.Signals) -> None:
-    """Asks the kernel to send `number` when the parent dies, however it dies (Linux; elsewhere nothing happens)."""
-    if sys.platform == "linux":
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), number)
+def no_cores() -> None:
+    """Lets this process, and all that it starts, leave no core file when it crashes: prompts and keys would be there."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 class Snapshotted:
@@ -38,9 +33,21 @@ class Snapshotted:
     were written, with `${VARIABLES}` unexpanded, readable by the owner only.
     """
 
-    def __init__(self, original: Path | None, copy: Path, overrides: Mapping[str, str | int] | None = None) -> None:
-        """`overrides` are fields of `server` given on the command line."""
+    def __init__(
+        self,
+        original: Path | None,
+        copy: Path,
+        overrides: Mapping[str, str | int] | None = None,
+        *,
+        reading: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`overrides` are fields of `server` given on the command line. `reading` is the file to read in the place of
+        the original, which has its name in errors: the one without keys, in strict mode. `env` is for `${VARIABLES}`,
+        this process's own where it is not given."""
         self.original = original
+        self._reading = reading or original
+        self._env = os.environ if env is None else env
         self.deployed = deployed.path_in(os.environ)
         self._copy = copy
         self._deployed_copy = copy.with_name(deployed.FILE)
@@ -49,12 +56,7 @@ class Snapshotted:
     def take(self) -> Loaded:
         """Checks the originals, model files too, and copies them. Raises ConfigErrors and leaves the copies as they
         were."""
-        content = b""
-        if self.original is not None:
-            try:
-                content = self.original.read_bytes()
-            except OSError:
-                return load_config(self.original, os.environ)  # raises with the reason, in the words of the loader
+        content = self._read()
         added = _content(self.deployed)
         loaded = self._checked(content, added)
         engine_specs(loaded.config, loaded.path, sources=loaded.sources)
@@ -63,6 +65,21 @@ class Snapshotted:
         write_private(self._deployed_copy, added)
         return loaded
 
+    def checked(self) -> Loaded:
+        """Returns the configuration as the originals have it now, and writes nothing. Raises ConfigErrors."""
+        return self.check(self._read())
+
+    def _read(self) -> bytes:
+        try:
+            return self._reading.read_bytes() if self._reading is not None else b""
+        except OSError:
+            load_config(self._reading, self._env)  # raises with the reason, in the words of the loader
+            raise
+
+    def check(self, content: bytes) -> Loaded:
+        """Returns what this content of the file would mean, and writes nothing. Raises ConfigErrors."""
+        return self._checked(content, _content(self.deployed))
+
     def load(self) -> Loaded:
         """Returns the configuration that `take` accepted last."""
         return self._checked(_content(self._copy), _content(self._deployed_copy))
@@ -70,11 +87,11 @@ class Snapshotted:
     def _checked(self, content: bytes, added: bytes) -> Loaded:
         entries = deployed.parse(added, self.deployed) if added else []
         if self.original is None:
-            loaded = config_load.load(None, os.environ)
+            loaded = config_load.load(None, self._env)
         else:
             loaded = loads(
                 content,
-                os.environ,
+                self._env,
                 file=str(self.original),
                 path=self.original,
                 providers=rows().keys(),

@@ -5,9 +5,8 @@ several calls one after another (serve/cascade.py), each a `leg` with a reason o
 all of them.
 """
 
-import re
+import contextlib
 import time
-from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -15,6 +14,8 @@ from freehold.admit.budget import MoneyHold
 from freehold.admit.keys import Principal
 from freehold.admit.limits import Hold
 from freehold.call.attempts import Answer, Entry
+from freehold.call.operation import Operation
+from freehold.call.talk import Talk
 from freehold.call.target import Target
 from freehold.check import Verdict
 from freehold.classify import Facts
@@ -25,17 +26,23 @@ from freehold.decide.money import at_most, charged
 from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError
+from freehold.labels import Label
 from freehold.record.entries import Decided, Intent, Outcome, Settlement
 from freehold.record.receipts.sent import Sink
+from freehold.serve.cache_ticket import Ticket
 from freehold.serve.checks import Checked
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway
 from freehold.serve.guarding import Guarding
 from freehold.serve.learning import decided, in_words
-from freehold.serve.outward import Source, outward, sink_of
+from freehold.serve.lost import known as in_known_words
+from freehold.serve.lost import named
+from freehold.serve.marks import names_of
+from freehold.serve.outward import Source, declassified, may_fetch, outward, sink_of
 from freehold.serve.quality import broke_schema
 from freehold.serve.repeats import Asked
 from freehold.serve.sessions import cached_next
+from freehold.serve.sessions import named as called
 
 BYTES_PER_TOKEN = 4
 EXPLAIN = b"x-freehold-explain"
@@ -43,14 +50,6 @@ EXPLAIN = b"x-freehold-explain"
 CHECKS = b"x-freehold-checks"
 """What was found, by type, and what was done: never the thing itself."""
 _NOTHING = Usage()
-_UNPRINTABLE = re.compile(r"[^ -~]")
-"""Names of lost fields come from the client, and a header is a line of printable ASCII."""
-
-
-def _named(*losses: Sequence[str]) -> str:
-    """Each name once, in printable ASCII, at most 2,000 characters."""
-    names = dict.fromkeys(name for some in losses for name in some)
-    return _UNPRINTABLE.sub("?", ", ".join(names)[:2000])
 
 
 class Call(Struct):
@@ -86,27 +85,11 @@ class Call(Struct):
         cached, written, written_1h = used.cache_read, used.cache_write_5m, used.cache_write_1h
         gateway.journal.append(
             Settlement(
-                self.call,
-                outcome,
-                status,
-                used.uncached,
-                cached,
-                written,
-                written_1h,
-                used.output,
-                used.reasoning,
-                used.audio_input,
-                used.audio_output,
-                used.estimated,
-                self.first or total,
-                total,
-                receipt.id[:200] if receipt else "",
-                receipt.model[:200] if receipt else "",
-                error,
-                lost,
-                self.received,
+                self.call, outcome, status, used.uncached, cached, written, written_1h, used.output, used.reasoning,
+                used.audio_input, used.audio_output, used.estimated, self.first or total, total,
+                receipt.id[:200] if receipt else "", receipt.model[:200] if receipt else "", error, lost, self.received,
             )
-        )
+        )  # fmt: skip
         recorder.upstream += total
         if recorder.principal.budget is not None:
             recorder.charged += charged(target.deployment, used)
@@ -131,6 +114,9 @@ class Leg:
     def fetching(self, host: str, url: str) -> None:
         self._recorder.fetching(host, url)
 
+    def may_fetch(self, url: str) -> None:
+        self._recorder.may_fetch(url)
+
 
 class RequestRecorder:
     """Implements `call.attempts.Recorder` and `cascade.Legs`. `close` must run at the end, whatever happened."""
@@ -146,13 +132,16 @@ class RequestRecorder:
         "_money",
         "_told",
         "asked",
+        "asking",
         "begun",
         "charged",
         "gateway",
         "guarding",
         "known",
+        "learns",
         "principal",
         "seen",
+        "ticket",
         "upstream",
         "used",
     )
@@ -187,14 +176,20 @@ class RequestRecorder:
         """What the client is told of the reason."""
         self._decided: Decided | None = None
         self.asked: Asked | None = None
+        self.learns = bool(decision.route) and gateway.learns(known.label)
+        """Whether a route has decided, and something may be learned from it."""
         if decision.route:
-            learns = gateway.config.learn and known.reading is not None
+            learns = self.learns and known.reading is not None
             predictor = gateway.rulebook.foresight.predictor.id if learns else None
             self._decided = decided(decision, known, ran=decision.ran, predictor=predictor)
         self.seen: Checked | None = None
         """What was found in the request."""
         self.guarding: Guarding | None = None
         """What looks at the answer."""
+        self.asking: Operation | None = None
+        """What is asked, where what is found in the answer raises the label of its conversation."""
+        self.ticket: Ticket | None = None
+        """Its part in the response cache."""
         self.charged = 0.0
         """US dollars, by the rates known here; the ledger does its own sums."""
         self._money: MoneyHold | None = None
@@ -209,6 +204,10 @@ class RequestRecorder:
     def fetching(self, host: str, url: str) -> None:
         """Writes down that `host` is asked for what a URL of this request points at."""
         outward(self.gateway, "fetch", Sink(host), self.source(self._exchange.request_id), url.encode())
+
+    def may_fetch(self, url: str) -> None:
+        """Raises PolicyError where the request's label does not let its URLs out."""
+        may_fetch(self.gateway, self.known.label)
 
     def source(self, name: str) -> Source:
         """Returns for whom something is sent besides the attempts themselves."""
@@ -225,6 +224,7 @@ class RequestRecorder:
         request_id = self._exchange.request_id
         call = f"{request_id}-{self.begun}"
         known, gateway, deployment = self.known, self.gateway, target.deployment
+        declassifier = "" if known.label in target.cleared else declassified(gateway, target, known)
         now = time.time_ns()
         gateway.journal.append(
             Intent(
@@ -245,7 +245,7 @@ class RequestRecorder:
                 reason,
                 in_words(known.label),
                 self._decided,
-                gateway.journal.sent(target.sink or sink_of(gateway, target), call, body),
+                gateway.journal.sent(target.sink or sink_of(gateway, target), call, body, declassifier),
             )
         )
         self._decided = None
@@ -266,6 +266,8 @@ class RequestRecorder:
         usage = self._settled(answer, failure)
         if self.guarding is not None and self.seen is not None:
             self.seen.told += tuple(self.guarding.count(answer, self.gateway.metrics.check))
+            if self.asking is not None and not self.seen.ruling.monitor:
+                self._raise_mark(self.guarding.label(answer), self.asking)
         status = "200"
         if failure is not None:
             status = str(failure.status)
@@ -302,10 +304,12 @@ class RequestRecorder:
                 usage = Usage(uncached=self.known.input_tokens, output=output, estimated=True)
         lost = ""
         if not answer.passes:
-            lost = _named(answer.losses, getattr(getattr(relay, "writer", None), "losses", ()))
+            lost = in_known_words(answer.losses, getattr(getattr(relay, "writer", None), "losses", ()))
         elif answer.losses:
-            lost = _named(answer.losses)
-        if failure is None:
+            lost = in_known_words(answer.losses)
+        if self.guarding is not None and self.guarding.blocked(answer):
+            entry.end("blocked", answer.status, usage, "content_blocked", receipt, lost)
+        elif failure is None:
             entry.end("ok", answer.status, usage, "", receipt, lost)
         else:
             outcome = "cancelled" if failure.status == 499 else "failed"
@@ -318,9 +322,22 @@ class RequestRecorder:
         value, brief = float(verdict.passed), verdict.brief[:200]
         self.gateway.journal.append(Outcome(answer.entry.call, "cascade", value, weight, time.time_ns(), "", brief))
 
+    def _raise_mark(self, found: Label, operation: Operation) -> None:
+        """What was found in the answer is from now on part of its conversation."""
+        known, gateway = self.known, self.gateway
+        label = found if known.label is None else known.label | found
+        if label == known.label:
+            return
+        conversation = None
+        if isinstance(operation, Talk):
+            with contextlib.suppress(FreeholdError):  # what cannot be read is known by what the client calls it
+                conversation = operation.conversation
+        names = names_of(called(self._exchange.headers), conversation)
+        gateway.shared.marks.note(self.principal.name, names.note, label, gateway.rulebook.rules, time.time())
+
     def _judge(self, answer: Answer, call: str) -> None:
         """What the answer shows of its own quality, for canaries and for learning."""
-        learning, routed = self.gateway.shared.learning, bool(self._decision.route)
+        learning, routed = self.gateway.shared.learning, self.learns
         if routed:
             learning.answered(self.asked, call, self.gateway.now())
         owned = answer.target.engine is not None
@@ -350,15 +367,19 @@ class RequestRecorder:
         if answer.attempts > 1:
             lines += b"x-freehold-attempts: %d\r\n" % answer.attempts
         if answer.losses:
-            lines += line(b"x-freehold-lost", _named(answer.losses).encode())
+            lines += line(b"x-freehold-lost", named(answer.losses).encode())
         if EXPLAIN in self._exchange.headers:
             lines += line(b"x-freehold-plan", header(self._decision))
         if self.seen is not None and self.seen.told:
             lines += line(CHECKS, ", ".join(self.seen.told).encode())
+        if self.ticket is not None:
+            lines += self.ticket.header
         return lines
 
     def close(self) -> None:
         """Settles what is still open; safe to call after everything went well."""
+        if self.ticket is not None:
+            self.ticket.close()
         last, self._last = self._last, None  # else the two would keep each other, and the request, alive
         if last is not None and last.open:
             last.end("failed", 0, None, "internal_error", None)

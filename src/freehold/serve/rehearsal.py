@@ -9,17 +9,24 @@ from collections.abc import Mapping
 
 from freehold.call.providers import Endpoint, resolve
 from freehold.config.load import Loaded
-from freehold.config.problems import Problems
+from freehold.config.problems import Problems, did_you_mean
 from freehold.config.schema_routing import Auto
 from freehold.decide import Catalog
 from freehold.decide.feasible import unmet
-from freehold.serve.catalog import build_catalog
+from freehold.errors import redact
+from freehold.labels.policies import CONTRACT, choices
+from freehold.labels.policies import rows as terms
+from freehold.serve.catalog import OWN, build_catalog
 from freehold.serve.foresight import Foresight
+from freehold.serve.guarded_text import check_families
 from freehold.serve.published import Rate
 
 
 def rehearse(loaded: Loaded) -> None:
-    """Raises ConfigErrors for routes that can never be met, ConfigError for a predictor that cannot be read."""
+    """Raises ConfigErrors for routes that can never be met and for terms that nobody has, ConfigError for a predictor
+    that cannot be read."""
+    _check_terms(loaded)
+    _check_guards(loaded)
     routes = [route for route in loaded.config.models.values() if isinstance(route, Auto)]
     named = loaded.config.predictor is not None
     if not named and not any(_demanding(route) for route in routes):
@@ -34,6 +41,37 @@ def rehearse(loaded: Loaded) -> None:
     problems = Problems(loaded.sources)
     for name, field, message, hint in unmet(catalog, foresight.gate):
         problems.add(("models", name, field), message, hint)
+    problems.done()
+
+
+def _check_guards(loaded: Loaded) -> None:
+    """Raises ConfigError for guard models of no known family, ConfigErrors for what sees requests and is not owned."""
+    checks = loaded.config.checks
+    check_families(loaded.config)
+    asked = [(place, one.model) for place, one in (("guard", checks.guard), ("names", checks.names)) if one is not None]
+    if checks.moderation.by == "guard" and checks.moderation.model is not None:
+        asked.append(("moderation", checks.moderation.model))
+    if not asked:
+        return
+    endpoints, problems = resolve(loaded.config, os.environ), Problems(loaded.sources)
+    for place, name in asked:
+        provider = name.partition("/")[0]
+        if provider != OWN and (provider not in endpoints or not endpoints[provider].owned):
+            message = f"{redact(name, 60)} is no owned deployment"
+            problems.add(("checks", place, "model"), message, "own/NAME, or a provider with owned: true")
+    problems.done()
+
+
+def _check_terms(loaded: Loaded) -> None:
+    problems = Problems(loaded.sources)
+    for name, provider in loaded.config.providers.items():
+        policy = provider.policy
+        if policy is None or policy == CONTRACT:
+            continue
+        known = [*(choices(name) or terms()), CONTRACT]
+        if policy not in known:
+            hint = did_you_mean(policy, known) or f"there are {', '.join(known)}"
+            problems.add(("providers", name, "policy"), f"{redact(name, 60)} has no terms {redact(policy, 60)}", hint)
     problems.done()
 
 

@@ -6,6 +6,7 @@ The gateway has one, and so has the view that `freehold explain` builds; both de
 from collections.abc import Mapping
 
 from freehold.admit.keys import Principal
+from freehold.call.providers import Endpoint, elsewhere
 from freehold.config.load import Loaded
 from freehold.config.schema_routing import Auto
 from freehold.decide import Catalog, Choice, Policy
@@ -22,10 +23,16 @@ _BUILT_IN = Auto(among=["auto"])
 class Rulebook:
     """Built with a configuration, replaced with it."""
 
-    def __init__(self, loaded: Loaded, catalog: Catalog, alarms: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        loaded: Loaded,
+        catalog: Catalog,
+        endpoints: Mapping[str, Endpoint],
+        alarms: Mapping[str, str] | None = None,
+    ) -> None:
         """`alarms` as in Foresight. Raises ConfigError for a predictor that cannot be read."""
         self.config = loaded.config
-        self.rules = Rules(loaded.config)
+        self.rules = Rules(loaded.config, elsewhere=elsewhere(loaded.config, endpoints))
         self.foresight = Foresight(loaded, catalog, alarms)
         self._callers: dict[Principal, Caller] = {}
         self._policies: dict[tuple[str, Principal, str | None], Policy] = {}

@@ -21,7 +21,7 @@ import hashlib
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from freehold.decide.decision import Ran
@@ -41,6 +41,8 @@ MARKED = ("anthropic", "bedrock")
 SKEW = 60
 """Ticks that the time of an entry may be ahead of the reader's."""
 
+SESSION = (b"x-freehold-session", b"session_id")
+"""Headers by which clients name their conversation; the second is Codex's."""
 _MAGIC = b"fhsess01"
 _HEADER = 64
 _SECRET = 32
@@ -49,6 +51,11 @@ _SLOT = struct.Struct("<QQIIII")
 _BODY = struct.Struct("<QQIII")
 _SIZE = _HEADER + SLOTS * _SLOT.size
 _MOST = 0xFFFFFFFF
+
+
+def named(headers: Mapping[bytes, bytes]) -> bytes | None:
+    """What the client calls its conversation."""
+    return next((headers[name] for name in SESSION if name in headers), None)
 
 
 class Sessions:

@@ -23,11 +23,12 @@ from freehold.decide import Deployment
 from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
 from freehold.errors import FreeholdError, InternalError, UpstreamBroken
+from freehold.labels import Kind
 from freehold.own.rollout import check_shadow
 from freehold.record.entries import Intent, Settlement
 from freehold.record.receipts.sent import Sink
 from freehold.serve.learning import in_words
-from freehold.serve.outward import Source, outward, sink_of
+from freehold.serve.outward import Source, declassified, may_fetch, outward, sink_of
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway
@@ -61,7 +62,7 @@ class Shadows:
         if rule is None or len(self._running) >= MOST or self._chance() * 100 >= rule.percent:
             return
         choice = gateway.catalog.find(rule.to)
-        if choice is None or not _room(gateway, choice.members[0]):
+        if choice is None or not _may(gateway, choice.members[0], known) or not _room(gateway, choice.members[0]):
             return
         recorder = ShadowRecorder(gateway, answered.name, known, key, request_id)
         task = asyncio.get_running_loop().create_task(_ask(gateway, choice.members[0], operation, known, recorder))
@@ -73,6 +74,13 @@ class Shadows:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+
+
+def _may(gateway: "Gateway", deployment: Deployment, known: Facts) -> bool:
+    """Whether a request may be copied there: under the label under which it came, since a copy gets no placeholders."""
+    rules = gateway.rulebook.rules
+    place = rules.clearance(deployment.provider, deployment.owned, deployment.region)
+    return known.label is not None and rules.barred(known.label, Kind.SHADOWS, place) is None
 
 
 def _room(gateway: "Gateway", deployment: Deployment) -> bool:
@@ -127,7 +135,7 @@ class ShadowRecorder:
 
     def __init__(self, gateway: "Gateway", answered: str, known: Facts, key: str, request_id: str) -> None:
         self._gateway = gateway
-        self._answered = answered
+        self._reason = f"shadow of {answered}"
         self._known = known
         self._key = key
         self._request = f"{request_id}-shadow"
@@ -141,6 +149,7 @@ class ShadowRecorder:
     def begin(self, target: Target, attempt: int, why: str, body: bytes) -> "ShadowRecorder":
         """Writes the intent."""
         known, deployment = self._known, target.deployment
+        declassifier = declassified(self._gateway, target, known)
         self._sink = sink_of(self._gateway, target)
         self.began = time.time_ns()
         self.call, self._open = f"{self._request}-{attempt}", True
@@ -148,8 +157,8 @@ class ShadowRecorder:
             Intent(
                 self.call, self._request, self.began, attempt, self._key, known.asked, deployment.name,
                 deployment.provider, deployment.model, known.kind, deployment.owned, known.stream, 0,
-                self._gateway.version, f"shadow of {self._answered}", in_words(known.label), None,
-                self._gateway.journal.sent(self._sink, self.call, body),
+                self._gateway.version, self._reason, in_words(known.label), None,
+                self._gateway.journal.sent(self._sink, self.call, body, declassifier),
             )
         )  # fmt: skip
         return self
@@ -161,6 +170,10 @@ class ShadowRecorder:
     def fetching(self, host: str, url: str) -> None:
         """Writes down that a server is asked for what a URL points at."""
         outward(self._gateway, "fetch", Sink(host), self._source(self._request), url.encode())
+
+    def may_fetch(self, url: str) -> None:
+        """Raises PolicyError where the request's label does not let its URLs out."""
+        may_fetch(self._gateway, self._known.label)
 
     def _source(self, name: str) -> Source:
         return Source(name, self._request, self._key, in_words(self._known.label))

@@ -18,9 +18,7 @@ import msgspec
 
 from freehold.admit.budget import Spent
 from freehold.admit.keys import read_keys
-from freehold.call.discover import probe_local
 from freehold.call.providers import resolve, rows
-from freehold.call.transport import fetch
 from freehold.config.budgets import PERIODS, began
 from freehold.config.checks_own import own_name
 from freehold.config.load import Loaded
@@ -50,8 +48,9 @@ from freehold.serve.catalog import build_catalog
 from freehold.serve.floors import FILE as FLOORS
 from freehold.serve.floors import Floors
 from freehold.serve.foresight import Foresight
+from freehold.serve.local import LocalServers
 from freehold.serve.processes import Snapshotted, die_with_parent
-from freehold.serve.published import Local, Rate, Rates
+from freehold.serve.published import Rate, Rates
 from freehold.serve.pulls import Pulls
 from freehold.serve.rollout import Referee, Wanted
 
@@ -78,11 +77,12 @@ async def _run(source: Snapshotted) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     engines = _Engines(loaded)
+    local = LocalServers(lambda: engines.version)
     work = [
         loop.create_task(engines.run(stop)),
         loop.create_task(_every(STORE_EVERY, stop, engines.look_at_store)),
         loop.create_task(_every(JUDGE_EVERY, stop, engines.judge_canaries)),
-        loop.create_task(_every(LOCAL_EVERY, stop, _look_for_local)),
+        loop.create_task(_every(LOCAL_EVERY, stop, local.look)),
         loop.create_task(_every(FOLD_EVERY, stop, _fold)),
     ]
     ledger = await _Ledger.open(loaded)
@@ -102,6 +102,7 @@ async def _run(source: Snapshotted) -> None:
     failure = work[0].exception() if work[0].done() else None
     stop.set()
     await asyncio.gather(stopped, *work, return_exceptions=True)
+    local.close()
     await ledger.finish()
     if failure is not None:
         raise failure
@@ -141,6 +142,11 @@ class _Engines:
         """Tells the workers how full an engine says its cache is."""
         self._board.write(engine, Load(cache=progress.cache or 0.0), time.monotonic())
 
+    @property
+    def version(self) -> str:
+        """Of the configuration in force."""
+        return self._loaded.version
+
     def configure(self, loaded: Loaded) -> None:
         self._loaded = loaded
         self._budget.limit(*_limits(loaded.config))
@@ -172,8 +178,21 @@ class _Engines:
                 _say(str(error))
         config = self._loaded.config
         absent = {name: Absent(why) for name, why in reasons(config, broken).items()}
-        self._steward.apply(specs, absent | self._pulls.begin(unpulled(config, self._store), words(config)))
+        self._steward.apply(specs, absent | self._begin(config))
         self._referee.configure(_canaries(self._loaded.config, self._store))
+
+    def _begin(self, config: Config) -> dict[str, Absent]:
+        """Begins to pull what is not there yet, or says why it cannot be pulled here."""
+        wanted = unpulled(config, self._store)
+        if config.server.egress == "open":
+            return self._pulls.begin(wanted, words(config))
+        return {name: Absent(f"its weights are not here, and {_away(config)}") for name in wanted}
+
+
+def _away(config: Config) -> str:
+    if config.server.egress == "none":
+        return "this gateway is air-gapped; freehold weights import takes them from a file"
+    return "with strict egress they are pulled before the start; freehold pull, elsewhere, brings them at any time"
 
 
 def _canaries(config: Config, store: WeightStore) -> list[Wanted]:
@@ -333,14 +352,6 @@ def _budgeted(config: Config) -> bool:
 
 def _pricer(loaded: Loaded) -> Pricer:
     return Pricer(loaded.config, {name: row.prices for name, row in rows().items() if row.prices})
-
-
-async def _look_for_local() -> None:
-    servers = [(found.provider, found.base_url, found.models) for found in await probe_local(fetch)]
-    path = run_dir() / "local.json"
-    content = msgspec.json.encode(Local(servers))
-    if not path.exists() or path.read_bytes() != content:
-        write_private(path, content)
 
 
 async def _fold() -> None:

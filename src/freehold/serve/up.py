@@ -3,6 +3,9 @@
     up (this) ── worker 0..N-1   answer requests; share nothing but files under FREEHOLD_HOME
               └─ steward         engines, ledger, metrics of the dead
 
+In strict mode and air-gapped it runs inside a network namespace, started by outer.py, which hands it what it needs
+(`Given`) and tells it when the configuration has changed.
+
 The parent does as little as possible, so that it has no reason to die: it waits for signals. A child that ends by
 itself is started again, after a growing pause when it keeps ending. SIGTERM or SIGINT: the socket closes here, the
 workers drain, then the steward writes down what they left and stops the engines, and the parent exits with 0.
@@ -25,7 +28,8 @@ from freehold.config.watch import Watcher
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import run_dir, write_private
 from freehold.record.metrics import forget
-from freehold.serve.processes import Snapshotted
+from freehold.serve.given import Given
+from freehold.serve.processes import Snapshotted, die_with_parent
 
 BACKLOG = 2048
 MAX_PAUSE = 10.0
@@ -72,13 +76,15 @@ class Up:
         port: int,
         workers: int,
         on_ready: Callable[[str], None],
+        given: Given | None = None,
     ) -> None:
+        self._given = given
         self._source = source
         self._loaded = loaded
         self._workers = workers
         self._on_ready = on_ready
-        self._lock = _only_one()
-        self._listener = _listen(host, port)
+        self._lock = only_one() if given is None else -1
+        self._listener = listen(host, port) if given is None else given.listening()
         address = self._listener.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         self.url = f"http://{shown}:{address[1]}"
@@ -92,6 +98,8 @@ class Up:
         import freehold.serve.worker  # noqa: F401
 
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        if self._given is not None:
+            die_with_parent(signal.SIGTERM)
         forget(run_dir())
         (run_dir() / "engines.json").unlink(missing_ok=True)
         steward = Child("steward", self._fork_steward)
@@ -106,7 +114,7 @@ class Up:
             self._stop()
             return 1
         watched = [path for path in (self._source.original, self._source.deployed) if path is not None]
-        watchers = [Watcher(path, os.environ) for path in watched]
+        watchers = [Watcher(path, os.environ) for path in watched if self._given is None]
         announced = False
         while True:
             received = signal.sigtimedwait(_SIGNALS, 1.0 if announced else 0.02)
@@ -125,7 +133,7 @@ class Up:
     def _fork_worker(self, index: int) -> Callable[[], tuple[int, bool]]:
         def start() -> tuple[int, bool]:
             reader, writer = os.pipe()
-            pid = self._fork(lambda: _worker(index, self._listener, self._source, writer))
+            pid = self._fork(lambda: _worker(index, self._listener, self._source, writer, self._given))
             os.close(writer)
             began = os.read(reader, 1) == b"+"
             os.close(reader)
@@ -153,7 +161,8 @@ class Up:
         status = 1
         try:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-            os.close(self._lock)
+            if self._lock >= 0:
+                os.close(self._lock)
             body()
             status = 0
         except KeyboardInterrupt:
@@ -219,14 +228,15 @@ class Up:
         patience = self._loaded.config.server.drain_seconds + 5.0
         _end(workers, patience)
         _end([child for child in self._children if child.name == "steward"], 45.0)
-        os.close(self._lock)
+        if self._lock >= 0:
+            os.close(self._lock)
         return 0
 
 
-def _worker(index: int, listener: socket.socket, source: Snapshotted, ready: int) -> None:
+def _worker(index: int, listener: socket.socket, source: Snapshotted, ready: int, given: Given | None) -> None:
     from freehold.serve import worker
 
-    worker.run(index, listener, source, ready)
+    worker.run(index, listener, source, ready, given.way if given is not None and given.key else None)
 
 
 def _end(children: list[Child], patience: float) -> None:
@@ -254,7 +264,7 @@ def _ended(pids: set[int]) -> set[int]:
     return done
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """Raises ConfigError when the address cannot be had, naming what to do."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -275,7 +285,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _only_one() -> int:
+def only_one() -> int:
     """Returns a lock held for the life of the process. Raises ConfigError when another gateway uses this home."""
     path = run_dir() / "up.lock"
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
@@ -293,10 +303,10 @@ def _only_one() -> int:
     return descriptor
 
 
-def announce(url: str, key: str | None, config: Path | None) -> None:
+def announce(url: str, key: str | None, config: Path | None, pid: int) -> None:
     """Leaves the address (and a key, where one may be kept) for `freehold ask` and its kin, owner-readable only."""
     where = str(config.resolve()) if config else None
-    content = {"url": url, "key": key, "pid": os.getpid(), "config": where}
+    content = {"url": url, "key": key, "pid": pid, "config": where}
     write_private(run_dir() / "up.json", msgspec.json.encode(content))
 
 

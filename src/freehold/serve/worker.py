@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import uvloop
 
-from freehold.serve.app import App, report
+from freehold.call.transport import Way
+from freehold.serve.app import App, report, say_no_values
 from freehold.serve.exchange import reseed
 from freehold.serve.gateway import build
 from freehold.serve.http import HttpConnection, sweep
@@ -30,19 +31,23 @@ LAST_WORDS = 2.0
 """Seconds that a request cut off by the end of the drain has for its error answer and its settlement."""
 
 
-def run(index: int, listener: socket.socket, source: Snapshotted, ready: int) -> None:
-    """Serves until SIGTERM. Writes one byte to the file descriptor `ready` when requests can come."""
+def run(
+    index: int, listener: socket.socket, source: Snapshotted, ready: int, make_way: Callable[[], Way] | None = None
+) -> None:
+    """Serves until SIGTERM. Writes one byte to the file descriptor `ready` when requests can come. `make_way`: in
+    strict mode, what makes the way out."""
     die_with_parent(signal.SIGTERM)
     reseed()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(index, listener, source, ready))
+        runner.run(_serve(index, listener, source, ready, make_way() if make_way is not None else None))
 
 
-async def _serve(index: int, listener: socket.socket, source: Snapshotted, ready: int) -> None:
+async def _serve(index: int, listener: socket.socket, source: Snapshotted, ready: int, way: Way | None) -> None:
     loaded = source.load()
-    shared = Shared(index, loaded.config.server.workers, loaded.config.responses_days)
+    shared = Shared(index, loaded.config.server.workers, loaded.config.responses_days, way)
     app = App(build(loaded, shared))
     loop = asyncio.get_running_loop()
+    say_no_values(loop)
     connections: set[HttpConnection] = set()
 
     def reload() -> None:

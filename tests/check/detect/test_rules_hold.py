@@ -149,7 +149,7 @@ def test_repeating_a_trigger_costs_no_more_than_its_length(unit: str) -> None:
         text = (unit * (size // len(unit) + 1))[:size]
         view = View(text)
         read = 0
-        for detector, places in rules._scanner._places(view).items():
+        for detector, places in rules._scanner._words.woken(view).items():
             before, after = getattr(detector, "before", 0), detector.longest
             read += sum(end - start for start, end in stretches(sorted(places), before, after, len(view.data)))
         counts.append(read)

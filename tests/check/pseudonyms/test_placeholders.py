@@ -54,8 +54,19 @@ def test_spellings_are_told_apart_and_look_alike() -> None:
 
 def test_no_placeholder_stands_in_the_text_already() -> None:
     made = Vault(SECRET)
-    made.avoid("Is PHONE" + vault()[1]["phone"][5:].lower() + " one?")
+    made.avoid("Is xx" + vault()[1]["phone"][5:].lower() + " one?")
     assert made.hide("phone", VALUES["phone"]) != vault()[1]["phone"]
+
+
+def test_one_of_an_earlier_turn_that_came_back_with_the_history_stays_the_same() -> None:
+    made = Vault(SECRET)
+    made.avoid("Called PHONE" + vault()[1]["phone"][5:].lower() + " and EMAIL22222222.")
+    assert made.hide("phone", VALUES["phone"]) == vault()[1]["phone"]
+    restorer = Restorer(made)
+    holder = Holder(POLICY, restorer)
+    holder.feed("text", "EMAIL22222222 or EMAIL33333333")
+    holder.close("text")
+    assert restorer.unknown == 1
 
 
 def test_nothing_shows_what_is_in_it() -> None:

@@ -51,4 +51,4 @@ def test_options_of_a_question_are_told_from_it() -> None:
     seen = dict(zip(names, look("Which is it?\nA. one\nB. two 2\n(C) three three\nAnswer:").measures, strict=True))
     assert seen["options"] == 3
     assert seen["question"] == math.log2(1 + len("Which is it?\n"))
-    assert seen["option digits"] == 1 / 3
+    assert seen["option length"] == math.log2(1 + sum(map(len, ("A. one", "B. two 2", "(C) three three"))) / 3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from freehold.decide.predict import Predictor, default, dumps
+from freehold.measure.routing import fit_heads as heads
 from freehold.measure.routing.fit import fit, fit_heads
 from freehold.measure.routing.tables import read
 
@@ -160,3 +161,63 @@ def test_on_real_prompts_it_beats_chance_on_subjects_it_never_saw() -> None:
     order = np.argsort([w - s for w, s in pairs], kind="stable")
     reached = np.cumsum(gain[order]) / gain.sum()
     assert reached.mean() > 0.53
+
+
+def test_models_that_only_luck_tells_apart_stay_together() -> None:
+    """Twenty models of one true head and 300 labels each: the spread that is learnt is not that of their errors."""
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(300, 6))
+    true = np.array([0.8, -0.5, 0.3, 0.0, 0.0, 0.0])
+    abilities = np.linspace(-1, 1, 20)
+    outcomes = {
+        f"m{i}": (rng.uniform(size=300) < 1 / (1 + np.exp(-(z @ true + ability)))).astype(float)
+        for i, ability in enumerate(abilities)
+    }
+    family = heads.learn_family(z, outcomes)
+    assert np.mean(family.spread[:-1]) < 0.08, "the errors alone have a standard deviation of 0.13"
+    found = np.array([heads.learn_head(name, z, y, family).weights for name, y in outcomes.items()])
+    assert found.std(axis=0).mean() < 0.06
+    assert np.abs(found - true).max() < 0.25
+
+
+def test_models_that_differ_are_left_apart() -> None:
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(2_000, 4))
+    tastes = rng.normal(size=20)
+    outcomes = {
+        f"m{i}": (rng.uniform(size=2_000) < 1 / (1 + np.exp(-(0.5 * z[:, 0] + taste * z[:, 1])))).astype(float)
+        for i, taste in enumerate(tastes)
+    }
+    family = heads.learn_family(z, outcomes)
+    assert family.spread[1] > 5 * family.spread[2]
+    found = np.array([heads.learn_head(name, z, y, family).weights[1] for name, y in outcomes.items()])
+    assert np.corrcoef(found, tastes)[0, 1] > 0.98
+
+
+def test_weights_that_answer_to_moves_are_charged_for() -> None:
+    """Two measures say the same; the first moves when something is put around a prompt."""
+    rng = np.random.default_rng(2)
+    signal = rng.normal(size=2_000)
+    z = np.column_stack([signal, signal]) + 0.01 * rng.normal(size=(2_000, 2))
+    y = (rng.uniform(size=2_000) < 1 / (1 + np.exp(-signal))).astype(float)
+    stiff = np.diag([1.0, 0.0, 0.0])
+    outcomes = {"a": y, "b": 1 - y}
+    calm = heads.learn_family(z, outcomes, stiff)
+    head = heads.learn_head("a", z, y, calm, stiff=stiff)
+    assert abs(head.weights[0]) < 0.1
+    assert head.weights[1] > 0.7
+
+
+def test_labels_count_by_their_weights() -> None:
+    texts, outcomes = made_up()
+    predictor = fit(texts, outcomes)
+    reading = predictor.read(HARD)
+    twice = [reading] * 60
+    labels: list[float | None] = [1.0] * 30 + [0.0] * 30
+
+    def p(weight: float) -> float:
+        weights = {"new": [1.0] * 30 + [weight] * 30}
+        return fit_heads(predictor, twice, {"new": labels}, weights=weights).quality(reading, ["new"])[0].p
+
+    assert p(0.05) > p(0.5) > p(1.0)
+    assert p(1.0) == fit_heads(predictor, twice, {"new": labels}).quality(reading, ["new"])[0].p

@@ -4,6 +4,7 @@ import random
 from datetime import date
 from pathlib import Path
 
+import msgspec
 import outcome_tables as made
 import pytest
 
@@ -104,3 +105,43 @@ def test_too_little_is_an_error(before: Predictor) -> None:
     rows = train.of_ledger(ledger(before, 12), basis_of(before.id))
     with pytest.raises(BadRequest, match="too few to learn from"):
         train.train(rows, before, source="", today=TODAY)
+
+
+def test_what_an_outcome_weighs_decides_what_is_learnt(before: Predictor) -> None:
+    """Half of the answers are rated right by feedback; all are taken for wrong with a small weight elsewhere."""
+    found = {}
+    for weight in (0.05, 1.0):
+        rows = ledger(before, 300)
+        twins = [
+            msgspec.structs.replace(one, source="retry", value=0.0, weight=weight, request=f"{one.request}x")
+            for one in rows
+        ]
+        judged = train.of_ledger([*rows, *twins], basis_of(before.id))
+        assert set(judged.weights["own/small-7b"]) == {weight, min(1.0, 2 * weight), 1.0}
+        found[weight] = train.train(judged, before, source="ledger", today=TODAY)
+    light, heavy = (
+        next(one.accuracy for one in found[weight].models if one.model == "lab/large-400b") for weight in (0.05, 1.0)
+    )
+    assert light > 1.5 * heavy
+    reading = before.read("what is it")
+    light_p, heavy_p = (found[weight].predictor.quality(reading, ["lab/large-400b"])[0].p for weight in (0.05, 1.0))
+    assert light_p > heavy_p + 0.2
+
+
+def test_no_floor_rests_on_outcomes_that_weigh_little(before: Predictor) -> None:
+    rows = [msgspec.structs.replace(one, weight=0.2) for one in ledger(before, 600)]
+    judged = train.of_ledger(rows, basis_of(before.id))
+    found = train.train(judged, before, source="ledger", today=TODAY)
+    assert found.certificates == []
+    assert "0 were kept to calibrate by" in found.notes[0]
+
+
+def test_the_newest_are_kept_whatever_the_order_of_outcomes(before: Predictor) -> None:
+    rows = ledger(before, 300)
+    judged = train.of_ledger(rows[::-1], basis_of(before.id))
+    assert judged.readings == train.of_ledger(rows, basis_of(before.id)).readings
+    found = train.train(judged, before, source="ledger", today=TODAY, newest=True)
+    assert found.kept == round(0.3 * len(judged))
+    assert found.compared.better, "the one before knew these models by no name"
+    again = train.train(judged, found.predictor, source="ledger", today=TODAY, newest=True)
+    assert not again.compared.better, "the same outcomes once more are no gain"

@@ -1,19 +1,33 @@
-"""Connections of one origin, kept for reuse: the newest idle one first, so that the pool shrinks to what is needed."""
+"""Connections of one origin, kept for reuse: the newest idle one first, so that the pool shrinks to what is needed.
+
+In strict mode those of providers go through the egress process (through.py). What goes anywhere but to this machine
+without it is refused there, and in an air-gapped gateway altogether: `EGRESS` says in the environment what a process
+may do. The namespaces that both modes run in would not let it through anyway; here the reason is known.
+"""
 
 import asyncio
+import ipaddress
+import os
 import socket
 import ssl
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from freehold.call.transport.flight import Flight
+from freehold.call.transport.through import Outlet, Through, gone
 from freehold.call.transport.wire import Connection
-from freehold.errors import UpstreamOverloaded, UpstreamTimeout, UpstreamUnreachable
+from freehold.errors import PolicyError, UpstreamOverloaded, UpstreamTimeout, UpstreamUnreachable
+
+EGRESS = "FREEHOLD_EGRESS"
+"""Environment: `strict` or `none` where connections may lead to this machine only."""
 
 IDLE_SECONDS = 45.0
 """An idle connection older than this is not trusted: many servers close theirs after a minute, some sooner."""
 MAX_WAITING = 2000
+Opened = Callable[["Origin", str, int], None]
+"""Is told of a connection: its origin, and the address and port that it was made to."""
 
 
 class Origin(NamedTuple):
@@ -54,11 +68,19 @@ class Pool:
         idle_seconds: float = IDLE_SECONDS,
         context: ssl.SSLContext | None = None,
         address: str | None = None,
+        through: Through | None = None,
+        kind: type[Connection] = Connection,
+        opened: Opened | None = None,
     ) -> None:
         """`address` is the IP address to connect to where the name must not be resolved here (call/fetch_url.py).
 
-        The certificate is checked against the origin's name all the same.
+        The certificate is checked against the origin's name all the same. `through` is the way to the egress process,
+        which then makes the connection itself; `kind` is what connections are made of; `opened` is told of each new
+        one, before it is used, and may raise.
         """
+        self._opened = opened
+        self.through = through
+        self._kind = kind
         self.origin = origin
         self._address = address
         self._idle_seconds = idle_seconds
@@ -143,19 +165,38 @@ class Pool:
             elif flight.failure is not None:
                 opening.result().close()
         self._all.add(connection)
+        if self._opened is not None:
+            try:
+                self._opened(origin, *connection.peer)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
         origin = self.origin
+        through = self.through
+        if through is not None:
+            return await self._to_egress(loop, through)
+        if EGRESS in os.environ:
+            _only_here(self._address or origin.host)
         async with asyncio.timeout(self._connect_timeout):
             _, connection = await loop.create_connection(
-                lambda: Connection(self, loop),
+                lambda: self._kind(self, loop),
                 self._address or origin.host,
                 origin.port,
                 ssl=self._tls() if origin.tls else None,
                 server_hostname=origin.host if origin.tls else None,
             )
         return connection
+
+    async def _to_egress(self, loop: asyncio.AbstractEventLoop, through: Through) -> Connection:
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                _, outlet = await loop.create_unix_connection(lambda: Outlet(self, loop, through), through.way.path)
+        except OSError as error:
+            raise gone() from error
+        return outlet
 
     def _tls(self) -> ssl.SSLContext:
         if self._context is None:
@@ -192,3 +233,22 @@ class Pool:
         self._shut = True
         for connection in list(self._idle):
             connection.close()
+
+
+def _only_here(host: str) -> None:
+    """Raises PolicyError where a connection would leave this machine and none may."""
+    mode = os.environ.get(EGRESS)
+    if mode not in ("strict", "none"):
+        return
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    if not here:
+        strict = mode == "strict"
+        raise PolicyError(
+            f"{host} is not on this machine, and this gateway "
+            + ("reaches other machines only through its egress process" if strict else "is air-gapped"),
+            code="egress_refused" if strict else "air_gapped",
+            hint="name it under providers" if strict else "start it without --air-gapped, or ask an owned model",
+        )

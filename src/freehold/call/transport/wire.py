@@ -80,6 +80,12 @@ class Connection(asyncio.Protocol):
         """Exchanges sent on this connection so far."""
         self.idle_since = 0.0
 
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port of the other end; empty and 0 where it has none."""
+        name = self._transport.get_extra_info("peername") if self._transport is not None else None
+        return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else ("", 0)
+
     # The exchange, as its task sees it
 
     def send(self, flight: Flight, data: bytes) -> None:

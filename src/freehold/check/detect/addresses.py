@@ -49,10 +49,11 @@ class Emails:
     name = "emails"
     longest = 500
 
-    def find(self, view: View) -> Iterator[Hit]:
+    def find(self, view: View) -> list[Hit]:
         data = view.data
-        if b"@" not in data:
-            return
+        hits: list[Hit] = []
+        if 0x40 not in data:
+            return hits
         for match in _EMAIL.finditer(data, 0, len(data)):
             start, end = match.span()
             while data[start] in b"/.=?&%#*{|}!$^~-+":
@@ -60,7 +61,8 @@ class Emails:
             after = data[end : end + 2]
             path = after[:1] == b"(" or (after[:1] == b":" and after[1:] not in (b"", b" ", b"\n"))
             if data[start] != 64 and not path and data[start : start + 4] != b"git@":
-                yield Hit("email", start, end, "email", 0.95, 2)
+                hits.append(Hit("email", start, end, "email", 0.95, 2))
+        return hits
 
 
 def tell_lettered(view: View, start: int, end: int) -> Iterator[Hit]:

@@ -286,7 +286,9 @@ class Assignments:
         done = 0
         for place in places:
             tail = data[place + 3 : place + 50]
-            if place < done or not (b"=" in tail or b":" in tail or b" is" in tail or b" es" in tail):
+            if place < done or _COUNTED.match(tail) or not (0x3D in tail or 0x3A in tail or b" is" in tail or b" es" in tail):
+                continue
+            if data[place - 12 : place + 5] == b"prompt_cache_key\"":
                 continue
             match = self._name.match(data, place, len(data))
             if match is None or match.group(3) in (b"==", b"===", b"!=", b"::"):
@@ -304,6 +306,8 @@ class Assignments:
                 yield Hit("secret", start, start + len(text.encode()), self.name, 0.75, 1)
 
 
+_COUNTED = re.compile(rb'ens"\s?:\s?[0-9]{1,9}[,\s}]')
+"""What follows `tok` in `"max_tokens": 200`: most requests have it."""
 _NOT_THE_VALUE = re.compile(
     rb"[_\-]?(?:id|ids|name|names|type|types|url|uri|path|file|files|len|length|size|count|expir\w*|ttl|field"
     rb"|label|hint"

@@ -91,21 +91,25 @@ class Numbers:
         """`national_ids`: whether python-stdnum is there to check them with."""
         self._national_ids = national_ids
 
-    def find(self, view: View) -> Iterator[Hit]:
+    def find(self, view: View) -> list[Hit]:
         data = view.data
-        for match in _SHAPES.finditer(data, 0, len(data)):
-            start, end = match.span()
+        hits: list[Hit] = []
+        length = len(data)
+        start, end = _SHAPES.span(data, 0, length)
+        while start >= 0:
             value = data[start:end]
-            if self._national_ids and 14 <= end - start <= 18 and (hit := shaped(view, start, end)) is not None:
-                yield hit
+            if value[4:8:3] == b"--" and end - start < 14:
+                pass  # a date, and perhaps the hour after it
+            elif self._national_ids and 14 <= end - start <= 18 and (hit := shaped(view, start, end)) is not None:
+                hits.append(hit)
             elif value.isdigit():
-                yield from _plain_digits(view, start, end)
-            elif value[4:8:3] == b"--" and end - start < 14:
-                continue  # a date, and perhaps the hour after it
+                hits += _plain_digits(view, start, end)
             elif not value.translate(None, _MARKS) and value[2:17:3] != b"-----":
-                yield from _marked_digits(view, start, end)
+                hits += _marked_digits(view, start, end)
             else:
-                yield from tell_lettered(view, start, end)
+                hits += tell_lettered(view, start, end)
+            start, end = _SHAPES.span(data, end, length)
+        return hits
 
 
 _MARKS = b"0123456789+ ().-/"

@@ -33,6 +33,7 @@ class Pattern:
     `needs` are literals of which the text must hold one somewhere, where any are given. `joined` says that the value
     may follow a letter or digit without a break. `leads` says of a rule that is not exact that every match begins with
     a literal and has a digit among so many bytes: then each place is looked at by itself, and only where there is one.
+    `weak` says that a hit means nothing where no other rule of its type has one.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Pattern:
         low: bool = False,
         leads: int = 0,
         needs: Sequence[bytes] = (),
+        weak: bool = False,
     ) -> None:
         self.name = rule
         self.type = kind
@@ -59,6 +61,7 @@ class Pattern:
         self.exact = exact
         self.literals = tuple(literals)
         self.needs = tuple(needs)
+        self.weak = weak
         self._check = check
         self._score = score
         self._rank = rank
@@ -86,6 +89,8 @@ class Pattern:
         Most look-ups find nothing, so this is written out flat: a chain of generators costs more than RE2's answer.
         """
         data = view.low if self._low else view.data
+        if self.needs and not any(view.low.find(word) >= 0 for word in self.needs):
+            return ()
         if len(places) < _MANY and (self.exact or self._leads):
             return self._at(view, data, places)
         hits: list[Hit] = []
@@ -125,15 +130,17 @@ class Pattern:
 
 
 class Alternatives:
-    """Patterns with the same literals, asked together first: where none of them matches, one look says so for all."""
+    """Patterns of one type with the same literals, asked together first: where none of them matches, one look says so
+    for all."""
 
     exact = False
 
     def __init__(self, name: str, patterns: Sequence[Pattern]) -> None:
         self.name = name
+        self.type = patterns[0].type
         self.patterns = tuple(patterns)
         self.literals = patterns[0].literals
-        self.needs: tuple[bytes, ...] = ()
+        self.weak = all(pattern.weak for pattern in patterns)
         self._before = max(pattern.before for pattern in patterns)
 
     @cached_property

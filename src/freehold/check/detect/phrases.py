@@ -9,6 +9,7 @@ look-alikes: customers who ask to ignore an e-mail, developers who write about s
 
 from typing import NamedTuple
 
+from freehold.check.detect.injection import WEAK
 from freehold.check.detect.pattern import Alternatives, Pattern
 
 
@@ -49,7 +50,7 @@ PHRASES = (
     Phrase("override-the", 0.4, _DROPS, _DROP + r" the " + _ORDERS + r"\b", 8),
     Phrase("override-else", 0.65, "ignor;disregard;forget", r"(?:ignore|disregard|forget) (?:everything|anything|all) else[\s,]{1,3}(?:and|then|just|now)\b"),
     Phrase("override-user", 0.7, "ignor;disregard", r"(?:ignore|disregard) (?:the |what the )?user(?:'s|s)? (?:actual |original |real )?(?:request|question|query|instructions?|input|message|prompt|wishes|says|asks|asked)"),
-    Phrase("instructions-are-fake", 0.7, "fake;void;is invalid;are invalid;is outdated;are outdated;not real;is obsolete;are obsolete;is false;are false;is wrong;are wrong;was wrong;were wrong;a test;are lies;was a;were a", r"(?:instructions?|rules|prompts?|guidelines|text|messages?) (?:above|before(?: this)?|given) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|test|invalid|outdated|not real|false|obsolete|lies?)\b|previous (?:instructions?|rules|prompts?|guidelines) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|a test|invalid|outdated|not real|false|obsolete|lies?)\b", 64),
+    Phrase("instructions-are-fake", 0.7, "above is;above are;above was;above were;before is;before are;before was;before were;before this is;before this are;before this was;before this were;given is;given are;given was;given were;previous instruction;previous rules;previous prompt;previous guidelines", r"(?:instructions?|rules|prompts?|guidelines|text|messages?) (?:above|before(?: this)?|given) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|test|invalid|outdated|not real|false|obsolete|lies?)\b|previous (?:instructions?|rules|prompts?|guidelines) (?:is|are|was|were) (?:\w{1,8} )?(?:fake|wrong|void|a test|invalid|outdated|not real|false|obsolete|lies?)\b", 14),
     Phrase("override-told", 0.85, _DROPS, _DROP + r"\s{1,4}" + _FEW + r"(?:(?:what|everything|anything|all|whatever)(?: that)? (?:you(?:'ve| have)?|i|we|they|was|has been|were) (?:were |was |been |have been |had been |just )?(?:told|said|instructed|given|programmed|taught|trained|read|learned|asked)|(?:everything|all|anything|text|words|content|messages?|conversation)(?: that)?(?: (?:is|was|came|comes|written|said|stated|has come))? (?:above|before(?: this)?|prior|previously|up to (?:now|this point)|so far|until now)\b)", 8),
     Phrase("override-given", 0.85, _DROPS, _DROP + r"\s{1,4}" + _FEW + _ORDERS + r"\b(?:[^.!?;:\n]{0,24}\s)?(?:above|before(?: this)?|previously|earlier|given (?:to you|by|above|before)|(?:that )?you (?:were|have|had|got|received|are)|so far|until now|from (?:the )?(?:system|developer|before|above|openai|anthropic|google))\b", 8),
     Phrase("override-context", 0.6, _DROPS, _DROP + r"\s{1,4}(?:about )?(?:all|every|everything|any)\b(?:[^.!?;\n]{0,40}\s)?(?:questions?|assignments?|tasks?|conversations?|inputs?|texts?|requests?|messages?|information|chats?|queries|knowledge)\b(?:[^.!?;\n]{0,16}\s)?(?:before|previous(?:ly)?|above|earlier|prior|so far|until now|(?:that )?i(?:'ve| have)? (?:asked|given|told|sent)|you (?:got|received|were|have|had))\b", 8),
@@ -124,4 +125,5 @@ def _pattern(phrase: Phrase) -> Pattern:
         before=phrase.before,
         low=not phrase.cased,
         needs=tuple(word.encode() for word in phrase.needs.split(";") if word),
+        weak=phrase.rule in WEAK,
     )

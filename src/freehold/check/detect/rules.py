@@ -86,7 +86,7 @@ class Rules:
             if other is not None:
                 found += self._placed(other, hidden=True)
         if not found:
-            return []
+            return found
         return settled(
             hit
             for hit in found
@@ -113,13 +113,14 @@ def scan(text: str, rules: Rules) -> list[Finding]:
 
     What fails inside is a finding of its own, type `detector_error`: whoever asks must not take it for clean.
     """
-    labels = rules.labels
     try:
-        return [
-            Finding(hit.type, hit.start, hit.end, hit.rule, hit.score, labels[hit.type]) for hit in rules.hits(text)
-        ]
+        hits = rules.hits(text)
     except Exception:
-        return [Finding(ERROR, 0, len(text), "scan", 1.0, labels[ERROR])]
+        return [Finding(ERROR, 0, len(text), "scan", 1.0, rules.labels[ERROR])]
+    if not hits:
+        return []
+    labels = rules.labels
+    return [Finding(hit.type, hit.start, hit.end, hit.rule, hit.score, labels[hit.type]) for hit in hits]
 
 
 @cache

@@ -1,7 +1,7 @@
 """One pass over a text, then a closer look where there is something to look at.
 
     text ── UTF-8 ── lower case ── Aho-Corasick over the literals of all detectors ── places per detector
-                          └─────── one RE2 over the shapes of numbers and addresses ── candidates
+              └─────────────────── one RE2 over the shapes of numbers and addresses ── candidates
 
 Clean text costs these two passes and nothing else. A detector is asked only when one of its literals was seen, with all
 the places where; it looks around them and never further than its longest match, and where places lie close together it
@@ -49,35 +49,27 @@ class Sweep(Protocol):
 
 
 class Scanner:
-    """Raises ValueError for a literal that is empty."""
+    """Detectors that are `weak` say nothing alone, so they are asked only where a strong one of their type found
+    something: their words stand in ordinary text, and cost nothing there.
+
+    Raises ValueError for a literal that is empty.
+    """
 
     def __init__(self, detectors: Sequence[Detector], sweeps: Sequence[Sweep]) -> None:
         self._sweeps = sweeps
-        literals: dict[bytes, list[tuple[bytes, Detector]]] = {}
-        needed: dict[bytes, list[Detector]] = {}
-        for detector in detectors:
-            for literal in detector.literals:
-                exact = literal if detector.exact and literal != literal.lower() else b""
-                literals.setdefault(literal.lower(), []).append((exact, detector))
-            for literal in getattr(detector, "needs", ()):
-                literals.setdefault(literal, [])
-                needed.setdefault(literal, []).append(detector)
-        self._owners = list(literals.values())
-        self._needed = [tuple(needed.get(literal, ())) for literal in literals]
-        self._needy = frozenset(detector for some in needed.values() for detector in some)
-        self._automaton = BytesAhoCorasick(
-            list(literals), matchkind=MatchKind.Standard, implementation=Implementation.DFA
-        )
+        weak = [one for one in detectors if getattr(one, "weak", False)]
+        self._words = _Words([one for one in detectors if one not in weak])
+        self._weak = _Words(weak)
+        self._weak_types = frozenset(getattr(one, "type", "") for one in weak)
 
     def hits(self, view: View) -> list[Hit]:
         """Returns what all detectors find, in no order, overlaps and all."""
         hits: list[Hit] = []
-        for detector, places in self._places(view).items():
-            places.sort()  # they come in the order of their ends
-            try:
-                hits += detector.find(view, places)
-            except Exception:
-                hits.append(_failed(detector.name, view))
+        woken = self._words.woken(view)
+        if woken:
+            _ask(woken, view, hits)
+            if hits and not self._weak_types.isdisjoint([hit.type for hit in hits]):
+                _ask(self._weak.woken(view), view, hits)
         for sweep in self._sweeps:
             try:
                 hits += sweep.find(view)
@@ -85,13 +77,31 @@ class Scanner:
                 hits.append(_failed(sweep.name, view))
         return hits
 
-    def _places(self, view: View) -> dict[Detector, list[int]]:
-        data = view.data
-        owners = self._owners
+
+class _Words:
+    """The literals of some detectors, sought together."""
+
+    def __init__(self, detectors: Sequence[Detector]) -> None:
+        owners: dict[bytes, list[tuple[bytes, Detector]]] = {}
+        for detector in detectors:
+            for literal in _first(detector.literals):
+                exact = literal if detector.exact and literal != literal.lower() else b""
+                owners.setdefault(literal.lower(), []).append((exact, detector))
+        self._owners = list(owners.values())
+        find = None
+        if owners:
+            find = BytesAhoCorasick(
+                list(owners), matchkind=MatchKind.Standard, implementation=Implementation.DFA
+            ).find_matches_as_indexes
+        self._find = find
+
+    def woken(self, view: View) -> dict[Detector, list[int]]:
+        """Returns the places where each detector's literals begin, in the order of the text."""
         found: dict[Detector, list[int]] = {}
-        seen: set[int] = set()
-        for number, start, end in self._automaton.find_matches_as_indexes(view.low, overlapping=True):
-            seen.add(number)
+        if self._find is None or not (matches := self._find(view.low, overlapping=True)):
+            return found
+        data, owners = view.data, self._owners
+        for number, start, end in matches:
             for exact, detector in owners[number]:
                 if exact and data[start:end] != exact:
                     continue
@@ -100,11 +110,26 @@ class Scanner:
                     found[detector] = [start]
                 else:
                     places.append(start)
-        needy = self._needy.intersection(found)
-        if needy:
-            for detector in needy.difference(*(self._needed[number] for number in seen)):
-                del found[detector]
         return found
+
+
+def _ask(woken: dict[Detector, list[int]], view: View, hits: list[Hit]) -> None:
+    for detector, places in woken.items():
+        if len(places) > 1:
+            places.sort()  # they come in the order of their ends
+        try:
+            hits += detector.find(view, places)
+        except Exception:
+            hits.append(_failed(detector.name, view))
+
+
+def _first(literals: Sequence[bytes]) -> list[bytes]:
+    """Returns the literals without those that begin with another one: that one tells of the same places."""
+    found: list[bytes] = []
+    for literal in sorted(set(literals), key=len):
+        if not literal.startswith(tuple(found)):
+            found.append(literal)
+    return found
 
 
 def _failed(name: str, view: View) -> Hit:

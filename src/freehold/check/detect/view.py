@@ -16,7 +16,7 @@ import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from freehold.check.detect.expression import Expression
+from freehold.check.detect.expression import Expression, quoted
 
 _NOT_LEADING = bytes(range(0x80, 0xC0))
 _LEADING = bytes(set(range(256)) - set(_NOT_LEADING))
@@ -38,53 +38,63 @@ MIXED = re.compile(f"[A-Za-z][{_OTHER}]|[{_OTHER}][A-Za-z]")
 _CHANGED = re.compile(f"[{INVISIBLE}{_SHAPED}{_OTHER}]+")
 
 
-_CASED = Expression(
-    rb"[\xc3-\xd6]|\xe1[\x82\x83\x8e\x8f\xb2\xb8-\xbf]|\xe2[\x84-\x86\x92\x93\xb0-\xb3]|\xea[\x99-\x9f\xad\xae]|\xef\xbc"
-    rb"|\xf0[\x90\x91\x96\x9e]"
-)
-"""First bytes, in UTF-8, of the scripts that have two cases; quotation marks and dashes are not among them."""
-_UNEVEN = Expression(
-    "|".join(
-        "\u0130\u023a\u023e\u1e9e\u2126\u212a\u212b\u2c62\u2c64\u2c6d\u2c6e\u2c6f\u2c70\u2c7e\u2c7f\ua78d\ua7aa\ua7ab\ua7ac\ua7ad\ua7ae\ua7b0\ua7b1\ua7b2\ua7c5\u03a3"
-    ).encode()
+_UNEVEN = re.compile(
+    "([\u0130\u023a\u023e\u1e9e\u2126\u212a\u212b\u2c62\u2c64\u2c6d-\u2c70\u2c7e\u2c7f\ua78d\ua7aa-\ua7ae\ua7b0-\ua7b2\ua7c5"
+    "\u03a3]+)"
 )
 """Characters whose lower case has another length, and the one whose lower case depends on its place in a word."""
 
 
-_DISGUISE = Expression(
+_DISGUISE = (
     rb"[A-Za-z][\xce-\xd5]|(?:\xce[\x80-\xbf]|\xcf[\x80-\xbf]|[\xd0-\xd5][\x80-\xbf])[A-Za-z]"
     rb"|\xc2\xad|\xcd\x8f|\xd8\x9c|\xe1(?:\x85[\x9f\xa0]|\x9e[\xb4\xb5]|\xa0[\x8b-\x8e])"
     rb"|\xe2(?:\x80[\x8b-\x8f\xaa-\xae]|\x81[\xa0-\xaf]|\x84[\x80-\xbf]|\x85[\x80-\x8f]|[\x91-\x93][\x80-\xbf])"
     rb"|\xef(?:\xbb\xbf|\xac[\x80-\x86]|\xbc[\x90-\x99\xa1-\xba]|\xbd[\x81-\x9a]|\xb8[\x80-\x8f]\xef\xb8)"
     rb"|\xe3\x85\xa4|\xef\xbe\xa0|\xf0(?:\x9d[\x90-\x9f]|\x9f[\x84-\x86])|\xf3\xa0"
 )
-"""Bytes that only a text with invisible, shaped or mixed characters has, in UTF-8: one fast look that saves slow
-ones.
-"""
+"""Bytes that only a text with invisible, shaped or mixed characters has, in UTF-8."""
+
+
+def _large() -> bytes:
+    """Returns the expression of all letters beyond ASCII that have a lower case, in UTF-8."""
+    lasts: dict[bytes, bytearray] = {}
+    for point in (*range(0x80, 0x2E00), *range(0xA640, 0xABC0), *range(0xFF21, 0xFF3B), *range(0x10400, 0x10D00),
+                  *range(0x118A0, 0x118C0), *range(0x16E40, 0x16E60), *range(0x1E900, 0x1E922)):  # fmt: skip
+        if chr(point).lower() != chr(point):
+            letter = chr(point).encode()
+            lasts.setdefault(letter[:-1], bytearray()).append(letter[-1])
+    return b"|".join(quoted(first) + b"[" + quoted(bytes(last)) + b"]" for first, last in lasts.items())
+
+
+_NOTABLE = Expression(_DISGUISE + b"|" + _large())
+_DISGUISED = Expression(_DISGUISE)
+"""What most texts have nothing of: one fast look for both saves slow ones."""
 
 
 class View:
-    """`data` is UTF-8, `low` the same in lower case, byte for byte."""
+    """`data` is UTF-8, `low` the same in lower case, byte for byte; `plain` says that all of it is ASCII, `disguised`
+    that it may hold characters that show one thing and are another.
+    """
 
-    __slots__ = ("_back", "_froms", "_plain", "data", "low", "text")
+    __slots__ = ("_back", "_froms", "data", "disguised", "low", "plain", "text")
 
     def __init__(self, text: str, changes: "list[tuple[int, int]] | None" = None) -> None:
         """`changes` are (place here, place in the given text), in order: from that place on the two go side by side."""
         self.text = text
-        self.data = text.encode("utf-8", "surrogatepass")
-        self.low = _lowered(text, self.data)
-        self._plain = len(self.data) == len(text)
-        self._froms = [here for here, _ in changes] if changes else None
+        self.data = data = text.encode("utf-8", "surrogatepass")
+        self.plain = plain = len(data) == len(text)
+        if plain or _NOTABLE.span(data, 0, len(data))[0] < 0:
+            self.low = data.lower()
+            self.disguised = False
+        else:
+            self.low = _lowered(text)
+            self.disguised = _DISGUISED.span(data, 0, len(data))[0] >= 0
         self._back = changes
-
-    @property
-    def disguised(self) -> bool:
-        """Whether the text may hold characters that show one thing and are another."""
-        return len(self.data) != len(self.text) and _DISGUISE.search(self.data, 0, len(self.data)) is not None
+        self._froms = [here for here, _ in changes] if changes else None
 
     def code_points(self, spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
         """Returns the starts and the ends, exclusive, in code points of the given text, of spans of bytes of `data`."""
-        if self._plain and self._froms is None:
+        if self.plain and self._froms is None:
             return [start for start, _ in spans], [end for _, end in spans]
         counted = self._counted({place for span in spans for place in span})
         starts = [self._led_back(counted[start]) for start, _ in spans]
@@ -108,13 +118,11 @@ class View:
         return there + place - here
 
 
-def _lowered(text: str, data: bytes) -> bytes:
+def _lowered(text: str) -> bytes:
     """Returns the text in lower case with every character where it was: those whose lower case is longer stay."""
-    if len(data) == len(text) or _CASED.search(data, 0, len(data)) is None:
-        return data.lower()
-    if _UNEVEN.search(data, 0, len(data)) is not None:
-        return data.lower()
-    return text.lower().encode("utf-8", "surrogatepass")
+    pieces = _UNEVEN.split(text)
+    pieces[::2] = [piece.lower() for piece in pieces[::2]]
+    return "".join(pieces).encode("utf-8", "surrogatepass")
 
 
 def plainer(text: str) -> View | None:

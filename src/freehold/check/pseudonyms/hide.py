@@ -5,11 +5,12 @@ everywhere, also where no rule would have found them (a number is a telephone nu
 the next).
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from ahocorasick_rs import AhoCorasick, MatchKind
 
 from freehold.check.detect import Rules, scan
+from freehold.check.pseudonyms.placeholders import is_like
 from freehold.check.pseudonyms.places import changed
 from freehold.check.pseudonyms.vault import Vault
 from freehold.dialects.conversation import Conversation
@@ -30,13 +31,18 @@ _ROUNDS = 4
 
 
 def pseudonymise(
-    conversation: Conversation, rules: Rules, vault: Vault, types: Collection[str] = PERSONAL
+    conversation: Conversation,
+    rules: Rules,
+    vault: Vault,
+    types: Collection[str] = PERSONAL,
+    known: Mapping[str, str] | None = None,
 ) -> Conversation:
-    """Returns the conversation with a placeholder of `vault` for every value of `types`.
+    """Returns the conversation with a placeholder of `vault` for every value of `types`, and for each of `known`:
+    values, with their types, that somebody else has found in it.
 
     Whether that took all of it is for `verify` to say.
     """
-    hider = _Hider(rules, vault, frozenset(types))
+    hider = _Hider(rules, vault, frozenset(types), known or {})
     for _ in range(_ROUNDS):
         changed(conversation, hider.note, _ignore)
         if not hider.give():
@@ -50,7 +56,7 @@ def _ignore(place: str, kind: str) -> None:
 
 
 class _Hider:
-    def __init__(self, rules: Rules, vault: Vault, types: frozenset[str]) -> None:
+    def __init__(self, rules: Rules, vault: Vault, types: frozenset[str], known: Mapping[str, str]) -> None:
         self._rules = rules
         self._vault = vault
         self._types = types
@@ -59,12 +65,16 @@ class _Hider:
         self._automaton: AhoCorasick | None = None
         self._values: list[str] = []
         self._kinds: dict[str, str] = {}
-        self._new: dict[str, str] = {}
+        self._new: dict[str, str] = dict(known)
 
     def note(self, text: str, place: str) -> str:
         """Remembers what stands in a text."""
         if text not in self._found:
-            found = [(one.start, one.end, one.type) for one in scan(text, self._rules) if one.type in self._types]
+            found = [
+                (one.start, one.end, one.type)
+                for one in scan(text, self._rules)
+                if one.type in self._types and not is_like(text[one.start : one.end])
+            ]
             if found and len(self._vault):
                 hidden = [(placed.start, placed.end) for placed in self._vault.codes.find(text)]
                 found = [one for one in found if not any(start < one[1] and one[0] < end for start, end in hidden)]

@@ -157,11 +157,22 @@ def still_open(text: str) -> int:
 
 
 _LIKE = re.compile(f"(?:{'|'.join(_TAGS)})([{ALPHABET.lower()}]{{{LENGTH}}})(?![a-z0-9])")
+_ONE = re.compile(_LIKE.pattern + "(?:(?:@|%40)" + re.escape(DOMAIN) + ")?")
 
 
 def codes_like(text: str) -> list[str]:
     """Returns the codes of what looks like a placeholder with its tag, known or not."""
     return [code.upper() for code in _LIKE.findall(_without_noise(text)[0])]
+
+
+def is_like(text: str) -> bool:
+    """Whether the whole text is what a placeholder with its tag looks like, known or not: nobody's data."""
+    return _ONE.fullmatch(_without_noise(text)[0]) is not None
+
+
+def without_like(text: str) -> str:
+    """Returns the text in lower case without all that looks like a placeholder with its tag."""
+    return _LIKE.sub("", _without_noise(text)[0])
 
 
 def normal(value: str) -> str:

@@ -39,10 +39,8 @@ def changed(conversation: Conversation, change: Change, media: Callable[[str, st
     """Returns the conversation with `change` made of all its texts. `media` is told of what cannot be read: the place
     and the kind."""
     texts = _Texts(change, media)
-    return msgspec.structs.replace(
+    return msgspec.structs.replace(  # the turns last: what a later request of it adds then comes after all that was
         conversation,
-        system=texts.parts(conversation.system, "system"),
-        turns=[texts.turn(turn, f"turns.{number}") for number, turn in enumerate(conversation.turns)],
         tools=[texts.tool(tool, f"tools.{number}") for number, tool in enumerate(conversation.tools)],
         stop=[change(text, "stop") for text in conversation.stop],
         output=texts.output(conversation.output),
@@ -51,6 +49,8 @@ def changed(conversation: Conversation, change: Change, media: Callable[[str, st
         prompt_cache_key=texts.optional(conversation.prompt_cache_key, "prompt_cache_key"),
         metadata=texts.value(conversation.metadata, "metadata"),
         unknown=texts.value(conversation.unknown, "unknown"),
+        system=texts.parts(conversation.system, "system"),
+        turns=[texts.turn(turn, f"turns.{number}") for number, turn in enumerate(conversation.turns)],
     )
 
 

@@ -39,7 +39,8 @@ class Restorer:
     def took(self, text: str, spans: Sequence[Span]) -> None:
         self.restored += len(spans)
         if len(text) > LENGTH:
-            self.unknown += sum(self._vault.value(code) is None for code in codes_like(text))
+            vault = self._vault
+            self.unknown += sum(vault.value(code) is None and not vault.came(code) for code in codes_like(text))
 
 
 def _shown(value: str, placed: Placed) -> str:

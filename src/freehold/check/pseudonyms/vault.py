@@ -6,10 +6,21 @@ thing the user said, and the placeholder of that secret and the value. Another t
 can link two tenants' data by their placeholders, nor try out values without the gateway's secret (RFC 2104: HMAC).
 """
 
+import base64
 import hashlib
 import hmac
+from collections.abc import Iterable
 
-from freehold.check.pseudonyms.placeholders import ALPHABET, LENGTH, SAME, Codes, normal, written
+from freehold.check.pseudonyms.placeholders import (
+    ALPHABET,
+    LENGTH,
+    SAME,
+    Codes,
+    codes_like,
+    normal,
+    without_like,
+    written,
+)
 from freehold.dialects.conversation import Conversation, Document, Text, ToolResult
 
 _PERSON = b"freehold.pseud"
@@ -37,7 +48,7 @@ def conversation_secret(master: bytes, tenant: str, conversation: Conversation) 
 class Vault:
     """`hide` gives a value its placeholder, `value` gives it back. Its representation shows neither."""
 
-    __slots__ = ("_avoid", "_by_code", "_by_value", "_codes", "_secret")
+    __slots__ = ("_avoid", "_by_code", "_by_value", "_came", "_codes", "_secret")
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
@@ -45,6 +56,7 @@ class Vault:
         self._by_code: dict[str, str] = {}
         self._codes: Codes | None = None
         self._avoid = ""
+        self._came: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self._by_value)
@@ -53,8 +65,13 @@ class Vault:
         return f"<Vault of {len(self)}>"
 
     def avoid(self, text: str) -> None:
-        """Makes sure that no placeholder given from now on stands in `text` already. To be called before any is."""
-        self._avoid = text.upper()
+        """Makes sure that no placeholder given from now on stands in `text` already. To be called before any is.
+
+        One that stands there with its tag is of an earlier turn: it was not restored, as in the arguments of most
+        tools, and came back with the history. Nobody else can make one, and it must stay the same.
+        """
+        self._avoid = without_like(text).upper()
+        self._came = frozenset(codes_like(text))
 
     def hide(self, kind: str, value: str) -> str:
         """Returns the placeholder of a value; `kind` is the type of finding it was first found as."""
@@ -68,6 +85,18 @@ class Vault:
 
     def value(self, code: str) -> str | None:
         return self._by_code.get(code)
+
+    def came(self, code: str) -> bool:
+        """Whether a placeholder of this code stood in what was asked: an answer that repeats it has not made it up."""
+        return code in self._came
+
+    def fingerprint(self, values: Iterable[str]) -> str:
+        """Returns eight characters that these values, in this order, have in this conversation and nowhere else."""
+        digest = hmac.new(self._secret, b"order\0", "sha256")
+        for value in values:
+            raw = value.encode("utf-8", "surrogatepass")
+            digest.update(len(raw).to_bytes(4, "big") + raw)
+        return base64.urlsafe_b64encode(digest.digest()[:6]).decode()
 
     @property
     def values(self) -> list[str]:
@@ -86,6 +115,7 @@ class Vault:
         self._by_code.clear()
         self._codes = None
         self._avoid = ""
+        self._came = frozenset()
         self._secret = b""
 
     def _code(self, value: str) -> str:

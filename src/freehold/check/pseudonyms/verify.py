@@ -5,6 +5,7 @@ It looks again at what would go out, with no knowledge of what was replaced wher
 - every value of the vault is sought in every text: as it is, in other case, without spaces and hyphens,
   percent-encoded, as HTML and JSON entities, in base64 at all three alignments and in hex. A duplicate that no rule
   recognises is found so;
+- the conversation is looked at once more as a whole, with the fields that are no texts: names, ids, numbers;
 - pictures, sound and files cannot be read, so a request with one keeps its label, unless the caller has them looked
   at.
 
@@ -17,12 +18,14 @@ import re
 from collections.abc import Collection, Iterator
 from urllib.parse import unquote
 
+import msgspec
 from ahocorasick_rs import AhoCorasick, MatchKind
 from msgspec import Struct
 
+from freehold.check.body import text_of
 from freehold.check.detect import Rules, scan
 from freehold.check.pseudonyms.hide import PERSONAL, SHORTEST, stands_alone
-from freehold.check.pseudonyms.placeholders import normal
+from freehold.check.pseudonyms.placeholders import is_like, normal
 from freehold.check.pseudonyms.places import changed
 from freehold.check.pseudonyms.vault import Vault
 from freehold.dialects.conversation import Conversation
@@ -53,14 +56,17 @@ def verify(
     types: Collection[str] = PERSONAL,
     *,
     media_read: bool = False,
+    allowed: Collection[str] = (),
 ) -> Residue:
     """Returns the label of what is left in `outgoing`, or why it keeps the one it had. Never raises.
 
-    `media_read` says that somebody else has looked at pictures, sound and files.
+    `media_read` says that somebody else has looked at pictures, sound and files. Findings of the types `allowed` are
+    no reason to keep a label.
     """
-    check = _Check(vault, rules, frozenset(types))
+    check = _Check(vault, rules, frozenset(types), frozenset(allowed))
     try:
         changed(outgoing, check.text, check.media)
+        check.text(text_of(msgspec.json.encode(outgoing))[0], "what is not among its texts")
     except Exception as error:
         return Residue(None, (f"the request could not be read ({type(error).__name__})",))
     reasons = list(dict.fromkeys(check.reasons))
@@ -72,10 +78,11 @@ def verify(
 
 
 class _Check:
-    def __init__(self, vault: Vault, rules: Rules, types: frozenset[str]) -> None:
+    def __init__(self, vault: Vault, rules: Rules, types: frozenset[str], allowed: frozenset[str]) -> None:
         self._vault = vault
         self._rules = rules
         self._types = types | {"detector_error"}
+        self._allowed = allowed
         self.label = Label()
         self.reasons: list[str] = []
         self.unchecked: list[str] = []
@@ -90,11 +97,14 @@ class _Check:
     def text(self, text: str, place: str) -> str:
         covered = [(placed.start, placed.end) for placed in self._vault.codes.find(text)]
         for finding in scan(text, self._rules):
-            if any(start < finding.end and finding.start < end for start, end in covered):
+            if any(start <= finding.start and finding.end <= end for start, end in covered):
                 continue
             if finding.type in self._types:
+                if is_like(text[finding.start : finding.end]):
+                    continue
                 self.reasons.append(f"{finding.type} in {place}")
-            self.label |= finding.label
+            if finding.type not in self._allowed:
+                self.label |= finding.label
         rest = _without(text, covered)
         if len(self._vault) and any(self._holds(form) for form in _forms(rest)):
             self.reasons.append(f"a value that was replaced elsewhere in {place}")

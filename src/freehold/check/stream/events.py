@@ -9,6 +9,9 @@ thought, which no longer fits.
 A rule that blocks ends the answer: `Finished("content_filter")` for every choice, no more content, and the usage,
 which is the provider's if the stream is read on, or else what `estimate` makes of the bytes that came.
 
+A call of a tool of which `tools` (check/toolcalls.py) says something is kept back until its arguments are whole, and
+judged as the client would get them. What else the choice says meanwhile waits behind it, so nothing changes its place.
+
 Sound and pictures cannot be read here; they pass, and `unchecked` says so.
 """
 
@@ -19,8 +22,11 @@ import msgspec
 
 from freehold.check.stream.arguments import Arguments
 from freehold.check.stream.channel import Channel, Finder
+from freehold.check.stream.choice import ChoiceState
 from freehold.check.stream.policy import Figures, Policy, Verdict
 from freehold.check.stream.runs import Run
+from freehold.check.stream.toolcalls import ToolPolicy
+from freehold.check.stream.toolstrings import Whole
 from freehold.check.stream.values import mapped
 from freehold.dialects.conversation import (
     AudioDelta,
@@ -49,17 +55,6 @@ def never(name: str) -> bool:
     return False
 
 
-class _Choice:
-    __slots__ = ("finished", "names", "open", "runs", "tools")
-
-    def __init__(self) -> None:
-        self.runs: dict[str, Run] = {}
-        self.open: str = ""
-        """The kind of the run in progress."""
-        self.tools: dict[int, Arguments | Run] = {}
-        self.finished = False
-
-
 class EventGuard:
     """`feed` and `close` take and return events. `restore` replaces placeholders by what they stand for: everywhere a
     reader sees it, in the arguments of tools that `restore_in_tool` clears by name, and in thoughts only if
@@ -74,6 +69,8 @@ class EventGuard:
         restore_in_tool: Callable[[str], bool] = never,
         restore_thinking: bool = False,
         estimate: Estimate | None = None,
+        tools: ToolPolicy | None = None,
+        granted: bool = False,
     ) -> None:
         self.policy = policy
         self.verdicts: list[Verdict] = []
@@ -85,7 +82,9 @@ class EventGuard:
         self._in_tool = restore_in_tool
         self._thinking = restore_thinking
         self._estimate = estimate
-        self._choices: dict[int, _Choice] = {}
+        self._tools = tools
+        self._granted = granted
+        self._choices: dict[int, ChoiceState] = {}
         self._usage: Usage | None = None
         self._metered = False
         """Whether usage came after the block, and so tells all of it."""
@@ -161,7 +160,10 @@ class EventGuard:
                 return out if self._over() else [*out, event]
         choice = self._choices.get(event.choice)
         if choice is None:
-            choice = self._choices[event.choice] = _Choice()
+            choice = self._choices[event.choice] = ChoiceState()
+        return self._waits(choice, event) if choice.call is not None else self._now(choice, event)
+
+    def _now(self, choice: ChoiceState, event: Any) -> list[Event]:
         match event:
             case TextDelta():
                 return self._text(choice, event)
@@ -171,9 +173,16 @@ class EventGuard:
                 return self._run(choice, "refusal", event, event.text)
             case AudioDelta():
                 return self._sound(choice, event)
+            case ToolStarted() if self._tools is not None and self._tools.named(event.name).matters:
+                if self._tools.monitor:
+                    choice.heard[event.index] = event, Whole(custom=event.custom)
+                    return self._tool(choice, event)
+                return self._kept_back(choice, event)
             case ToolStarted():
                 return self._tool(choice, event)
             case ToolDelta():
+                if event.index in choice.heard:
+                    choice.heard[event.index][1].add(event.arguments)
                 return self._arguments(choice, event)
             case LogprobsDelta():
                 run = choice.runs.get(choice.open)
@@ -186,7 +195,7 @@ class EventGuard:
                 return [*out, event]
         return self._other(choice, event)
 
-    def _text(self, choice: _Choice, event: TextDelta) -> list[Event]:
+    def _text(self, choice: ChoiceState, event: TextDelta) -> list[Event]:
         out = self._run(choice, "text", event, event.text)
         citation = event.citation
         if self._over() or (event.signature is None and citation is None):
@@ -199,7 +208,7 @@ class EventGuard:
             citation = None
         return out + choice.runs["text"].mark(TextDelta("", event.choice, event.signature, citation, event.item_id))
 
-    def _thought(self, choice: _Choice, event: ThinkingDelta) -> list[Event]:
+    def _thought(self, choice: ChoiceState, event: ThinkingDelta) -> list[Event]:
         out = self._run(choice, "thinking", event, event.text) if event.text else []
         if self._over() or (event.signature is None and event.redacted is None):
             return out
@@ -212,7 +221,7 @@ class EventGuard:
                 return out
         return [*out, ThinkingDelta("", event.signature, event.redacted, event.choice, event.id)]
 
-    def _sound(self, choice: _Choice, event: AudioDelta) -> list[Event]:
+    def _sound(self, choice: ChoiceState, event: AudioDelta) -> list[Event]:
         out: list[Event] = []
         if event.transcript:
             out = self._run(choice, "transcript", event, event.transcript)
@@ -222,7 +231,7 @@ class EventGuard:
             out.append(AudioDelta(event.data, "", event.id, event.choice))
         return out
 
-    def _run(self, choice: _Choice, kind: str, event: Any, text: str) -> list[Event]:
+    def _run(self, choice: ChoiceState, kind: str, event: Any, text: str) -> list[Event]:
         out: list[Event] = []
         if choice.open != kind:
             out = self._shut(choice)
@@ -243,14 +252,65 @@ class EventGuard:
     def _channel(self, name: str, choice: int, finder: Finder | None) -> Channel:
         return Channel(self.policy, self.verdicts, self.figures, (name, choice), finder)
 
-    def _tool(self, choice: _Choice, event: ToolStarted) -> list[Event]:
+    def _kept_back(self, choice: ChoiceState, event: ToolStarted) -> list[Event]:
+        """The beginning of a call that is judged when it is whole, or at once where its name is enough."""
+        out = self._shut(choice)
+        if self._over():
+            return out
+        choice.call, choice.whole = event, Whole(custom=event.custom)
+        return out + self._called(choice) if self._tools is not None and self._tools.refused(event.name) else out
+
+    def _waits(self, choice: ChoiceState, event: Any) -> list[Event]:
+        """What comes while a call is kept back."""
+        call, whole = choice.call, choice.whole
+        assert call is not None
+        assert whole is not None
+        if isinstance(event, ToolDelta) and event.index == call.index:
+            whole.add(event.arguments)
+            self.figures.held_most = max(self.figures.held_most, whole.size)
+            return self._called(choice) if whole.complete else []
+        choice.waiting.append(event)
+        return self._called(choice) if isinstance(event, Finished) else []
+
+    def _called(self, choice: ChoiceState) -> list[Event]:
+        """Judges the call that is kept back, and lets go of it and of what waits behind it."""
+        call, whole, tools = choice.call, choice.whole, self._tools
+        assert call is not None
+        assert whole is not None
+        assert tools is not None
+        choice.call = choice.whole = None
+        out = self._tool(choice, call)
+        said = out.pop() if out and not self._over() else None
+        shown = self._through(choice, call, whole.text) if said is not None else ""
+        if said is not None and not self._over():
+            judged = tools.judge(call.name, shown, custom=call.custom, choice=call.choice, granted=self._granted)
+            self.verdicts += judged.verdicts
+            if judged.action in ("block", "ask"):
+                self.blocked = next(one for one in judged.verdicts if one.action == judged.action)
+                return out
+            out += [said, ToolDelta(call.index, judged.arguments, call.choice)] if judged.arguments else [said]
+        waiting, choice.waiting = choice.waiting, []
+        for event in waiting:
+            if self._over():
+                break
+            out += self._waits(choice, event) if choice.call is not None else self._now(choice, event)
+        return out
+
+    def _through(self, choice: ChoiceState, call: ToolStarted, arguments: str) -> str:
+        """The arguments of a call as the rules for texts let them go."""
+        events = self._arguments(choice, ToolDelta(call.index, arguments, call.choice))
+        if not self._over():
+            events += self._end_of(choice, call.index)
+        return "".join([event.arguments for event in events if isinstance(event, ToolDelta)])
+
+    def _tool(self, choice: ChoiceState, event: ToolStarted) -> list[Event]:
         out = self._shut(choice)
         finder = self._restore if self._in_tool(event.name) else None
         channel = self._channel("tool", event.choice, finder)
         choice.tools[event.index] = Run(channel, TextDelta) if event.custom else Arguments(channel, event.choice)
         return out if self._over() else [*out, event]
 
-    def _arguments(self, choice: _Choice, event: ToolDelta) -> list[Event]:
+    def _arguments(self, choice: ChoiceState, event: ToolDelta) -> list[Event]:
         tool = choice.tools.get(event.index)
         if tool is None:
             return []
@@ -263,7 +323,7 @@ class EventGuard:
             self.blocked = tool.blocked
         return [ToolDelta(event.index, text, event.choice)] if text else []
 
-    def _shut(self, choice: _Choice) -> list[Event]:
+    def _shut(self, choice: ChoiceState) -> list[Event]:
         """Lets go of the text in progress, to its end."""
         run = choice.runs.get(choice.open)
         choice.open = ""
@@ -273,22 +333,32 @@ class EventGuard:
         self.blocked = run.channel.blocked
         return out
 
-    def _flush(self, choice: _Choice) -> list[Event]:
-        out = self._shut(choice)
-        for index, tool in choice.tools.items():
+    def _flush(self, choice: ChoiceState) -> list[Event]:
+        out = self._called(choice) if choice.call is not None else []
+        if not self._over():
+            out += self._shut(choice)
+        for index in choice.tools:
             if self._over():
                 break
-            if isinstance(tool, Run):
-                text, number = _joined(tool.close()), tool.last.choice if tool.last is not None else 0
-                self.blocked = tool.channel.blocked
-            else:
-                text, number = tool.close(), tool.choice
-                self.blocked = tool.blocked
-            if text:
-                out.append(ToolDelta(index, text, number))
+            out += self._end_of(choice, index)
+        for call, whole in choice.heard.values():
+            assert self._tools is not None
+            self.verdicts += self._tools.judge(call.name, whole.text, custom=call.custom, choice=call.choice).verdicts
+        choice.heard.clear()
         return out
 
-    def _other(self, choice: _Choice, event: MediaDelta | OpaqueDelta) -> list[Event]:
+    def _end_of(self, choice: ChoiceState, index: int) -> list[Event]:
+        """Lets go of the arguments of a call, to their end."""
+        tool = choice.tools[index]
+        if isinstance(tool, Run):
+            text, number = _joined(tool.close()), tool.last.choice if tool.last is not None else 0
+            self.blocked = tool.channel.blocked
+        else:
+            text, number = tool.close(), tool.choice
+            self.blocked = tool.blocked
+        return [ToolDelta(index, text, number)] if text else []
+
+    def _other(self, choice: ChoiceState, event: MediaDelta | OpaqueDelta) -> list[Event]:
         out = self._shut(choice)
         if self._over():
             return out
@@ -319,28 +389,3 @@ def _is_bare(event: Any) -> bool:
 
 def _joined(events: Iterable[Event]) -> str:
     return "".join([event.text for event in events if isinstance(event, TextDelta)])
-
-
-class GuardedReader:
-    """A dialect's StreamReader behind a guard: for whoever reads a stream through it, such as
-    `call.talk.Translation`."""
-
-    def __init__(self, reader: Any, guard: EventGuard) -> None:
-        self._reader = reader
-        self.guard = guard
-
-    @property
-    def complete(self) -> bool:
-        return self.guard.blocked is not None or bool(self._reader.complete)
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        return self.guard.feed(self._reader.feed(chunk))
-
-    def close(self) -> list[Event]:
-        """The last events. After a block the upstream was cut off, so what the reader thinks of its end says
-        nothing."""
-        events = [] if self.guard.blocked is not None else self._reader.close()
-        return [*self.guard.feed(events), *self.guard.close()]
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._reader, name)

@@ -24,6 +24,8 @@ from freehold.check.stream.live import Live, parts, types_of
 from freehold.labels import Label
 
 Action = Literal["allow", "redact", "block"]
+Done = Literal["allow", "redact", "ask", "block"]
+"""`ask` only of tools' calls (toolcalls.py)."""
 Mode = Literal["hold", "strict", "monitor"]
 
 WHOLE = frozenset({"prompt_injection"})
@@ -42,7 +44,7 @@ class Verdict(Struct, frozen=True):
     choice: int
     type: str
     rule: str
-    action: Action
+    action: Done
     score: float
     label: Label
     start: int

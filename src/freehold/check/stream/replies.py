@@ -7,6 +7,7 @@ import msgspec
 from freehold.check.stream.channel import Finder
 from freehold.check.stream.events import EventGuard, never
 from freehold.check.stream.policy import Policy
+from freehold.check.stream.toolcalls import ToolPolicy
 from freehold.dialects.conversation import (
     Audio,
     AudioDelta,
@@ -40,12 +41,21 @@ def guard_reply(
     restore: Finder | None = None,
     restore_in_tool: Callable[[str], bool] = never,
     restore_thinking: bool = False,
+    tools: ToolPolicy | None = None,
+    granted: bool = False,
 ) -> tuple[Reply, EventGuard]:
     """Returns the reply as it may be shown and the guard that has read it: its verdicts, what blocked, its label.
 
     Where a rule blocks, every choice ends there with `content_filter`; the usage stays the provider's.
     """
-    guard = EventGuard(policy, restore=restore, restore_in_tool=restore_in_tool, restore_thinking=restore_thinking)
+    guard = EventGuard(
+        policy,
+        restore=restore,
+        restore_in_tool=restore_in_tool,
+        restore_thinking=restore_thinking,
+        tools=tools,
+        granted=granted,
+    )
     choices = [_choice(choice, guard) for choice in reply.choices]
     if guard.blocked is not None:
         for choice in choices:

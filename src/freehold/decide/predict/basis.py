@@ -12,7 +12,8 @@ can say more than its share, and `floor` keeps a prompt of two words from being 
 """
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from math import sqrt
 from operator import getitem
 from struct import Struct as Packer
@@ -63,23 +64,21 @@ class Basis(Struct, frozen=True):
     def project(self, seen: Look) -> tuple[tuple[float, ...], int]:
         """The numbers of a reading, and how many known terms they come from."""
         find = self.vectors.get
-        known = [
-            *filter(None, map(find, seen.words)),
-            *filter(None, map(find, seen.pairs)),
-            *filter(None, map(find, seen.marks)),
-        ]
+        terms: Iterable[Term] = chain(seen.words, seen.pairs, seen.marks)
+        known = list(filter(None, map(find, terms)))
         weight, *words = unpack(sum(known), self.lanes + 1)
         rungs = list(map(bisect_right, _EDGES, seen.measures))
         forms = unpack(sum(map(getitem, self.rungs, rungs)), self.lanes)
         share = 1.0 / max(self.floor, sqrt(max(0.0, weight * self.unit)))
         z = [
-            -LIMIT if lane < -LIMIT else LIMIT if lane > LIMIT else lane
-            for lane in [
-                word * scale * share + form * other - middle
-                for word, scale, form, other, middle in zip(
-                    words, self.scales, forms, self.rung_scales, self.centre, strict=True
-                )
-            ]
+            -LIMIT
+            if (lane := word * scale * share + form * other - middle) < -LIMIT
+            else LIMIT
+            if lane > LIMIT
+            else lane
+            for word, scale, form, other, middle in zip(
+                words, self.scales, forms, self.rung_scales, self.centre, strict=True
+            )
         ]
         z += [values[rungs[i]] for i, values in self.kept]
         return tuple(z), len(known)

@@ -1,6 +1,6 @@
 """What is looked at in a prompt: its words, pairs of neighbours, marks, and some twenty measures of its shape.
 
-Everything here is chosen for two ends. It must be cheap: about 45 us for 1 KB, so bytes are used where the standard
+Everything here is chosen for two ends. It must be cheap: about 35 us for 1 KB, so bytes are used where the standard
 library is fastest on bytes, and a long prompt is read at its head and its tail only. And it must be hard to sway: a
 word counts once however often it stands there, spelling is folded (NFKC, lower case, white space, typographic quotes,
 invisible characters), and every measure is read off a ladder of fixed steps, so that it has
@@ -8,8 +8,9 @@ bounds and a small change of the text rarely moves it.
 """
 
 import math
+import re
 import unicodedata
-from itertools import chain, pairwise
+from itertools import islice, pairwise
 
 from msgspec import Struct
 
@@ -32,10 +33,6 @@ LADDERS: dict[str, tuple[float, ...]] = {
     "question": _steps(3.5, 14, 0.5),
     "options": (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 7.5, 9.5),
     "option length": _steps(1, 8.5, 0.5),
-    "option spread": _steps(0.05, 0.95, 0.1),
-    "option likeness": _steps(0.05, 0.75, 0.1),
-    "option echo": _steps(0.05, 0.95, 0.1),
-    "option digits": (0.01, 0.26, 0.51, 0.76),
     "digits": (0.003, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32),
     "capitals": (0.003, 0.01, 0.02, 0.03, 0.04, 0.06, 0.08, 0.12, 0.2, 0.35),
     "word length": _steps(3.5, 9, 0.5),
@@ -75,7 +72,8 @@ _FOLD = (
 )  # fmt: skip
 _NEGATIONS = frozenset((b"not", b"except", b"never", b"least", b"false", b"incorrect", b"neither", b"none"))
 _FIRST = frozenset((b"i", b"my", b"me", b"we", b"our"))
-_AFTER = frozenset((b".", b")", b":"))
+_OPTION = re.compile(rb"\n ?(?:[0-9A-Za-z][.):]|\([^\n]\))")
+"""Begins with a character of its own, which makes the search for it five times as fast."""
 _LATEX = frozenset(b"\\$")
 _CODED = frozenset(b"{;`")
 _CODE = frozenset((b"def", b"printf", b"println", b"struct", b"elif", b"malloc", b"stdin", b"sql", b"json", b"regex"))
@@ -99,26 +97,12 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
     raw = _folded(text)
     small = raw if raw.isascii() else raw.decode("utf-8", "replace").lower().encode()
     small = small.translate(_TABLE, b"'")
-    lines = raw.split(b"\n", MOST_LINES)
-    options = _options(lines)
-    mean = spread = likeness = echo = figures = 0.0
+    words = small.split()
+    question, mean = len(raw), 0.0
+    options = _options(raw)
     if options:
-        question = len(b"\n".join(lines[: options[0]])) + 1 if options[0] else len(raw)
-        by_line = [line.split() for line in small.split(b"\n", MOST_LINES)]
-        words = list(chain.from_iterable(by_line))
-        bags = [set(by_line[place][1:]) for place in options]
-        together = set().union(*bags)
-        sizes = [len(lines[place]) for place in options]
-        longest = max(sizes)
-        mean = sum(sizes) / len(sizes)
-        spread = (longest - min(sizes)) / (longest + 1)
-        if together:
-            likeness = 1.0 - len(together) / sum(map(len, bags))
-            echo = len(together.intersection(chain.from_iterable(by_line[: options[0]]))) / len(together)
-        figures = sum(1 for place in options if lines[place].translate(None, _NOT_DIGIT)) / len(options)
-    else:
-        question = len(raw)
-        words = small.split()
+        question = options[0][0] or question
+        mean = sum([end - begin for begin, end in options]) / len(options)
     size = len(raw) + (left_out if left_out > 0 else 0)
     distinct = set(words)
     count = len(words) or 1
@@ -134,10 +118,6 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         log(1 + question),
         len(options),
         log(1 + mean),
-        spread,
-        likeness,
-        echo,
-        figures,
         len(raw.translate(None, _NOT_DIGIT)) / letters,
         len(raw.translate(None, _NOT_CAPITAL)) / letters,
         letters / count,
@@ -154,7 +134,7 @@ def look(text: str, *, tools: bool = False, turns: int = 1) -> Look:
         raw.count(b"(") if 40 in marks else 0,
         raw.count(b'"') if 34 in marks else 0,
         not distinct.isdisjoint(_FIRST),
-        log(1 + len(lines)),
+        log(2 + min(raw.count(b"\n"), MOST_LINES)),
         0.0 if raw.isascii() else len(raw.translate(None, _ASCII)) / letters,
         tools,
         log(turns) if turns > 1 else 0.0,
@@ -183,11 +163,10 @@ def _folded(text: str) -> bytes:
     return raw
 
 
-def _options(lines: list[bytes]) -> list[int]:
-    """The places of the lines that begin like an answer option: `A.`, `b)`, `(3)`, `D:`."""
-    places = []
-    for place, line in enumerate(lines):
-        head = line[:4].lstrip()
-        if (head[1:2] in _AFTER and head[:1].isalnum()) or (head[:1] == b"(" and head[2:3] == b")"):
-            places.append(place)
-    return places[:MOST_OPTIONS]
+def _options(raw: bytes) -> list[tuple[int, int]]:
+    """Where lines begin and end that start like an answer option: `A.`, `b)`, `(3)`, `D:`."""
+    starts = [match.start() + 1 for match in islice(_OPTION.finditer(raw), MOST_OPTIONS)]
+    if _OPTION.match(b"\n" + raw[:4]):
+        starts = [0, *starts[: MOST_OPTIONS - 1]]
+    ends = (raw.find(b"\n", start) for start in starts)
+    return [(start, end if end >= 0 else len(raw)) for start, end in zip(starts, ends, strict=True)]

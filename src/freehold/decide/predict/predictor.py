@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from freehold.decide.predict.basis import Basis
 from freehold.decide.predict.heads import Estimate, Family, Head, moderated, probability
-from freehold.decide.predict.look import LADDERS, Look, look
+from freehold.decide.predict.look import LADDERS, look
 from freehold.decide.predict.tables import Tables
 
 MOST_NAMES = 4_096
@@ -17,15 +17,23 @@ UNDECLARED = 0.5
 
 
 class Reading(Struct, frozen=True):
-    """What was read in a prompt. `z` is all that heads need, and what a ledger keeps; `terms` counts known terms.
-
-    `signs` says in words what was seen, the most telling first, and `task` the subject where one stands out.
-    """
+    """What was read in a prompt. `z` is all that heads need, and what a ledger keeps; `terms` counts known terms;
+    `measures` are those of look.py, none where the reading comes from a ledger."""
 
     z: tuple[float, ...]
     terms: int = 0
-    signs: tuple[str, ...] = ()
-    task: str = ""
+    measures: Sequence[float] = ()
+
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """What stands out, in words for a person, the most telling first."""
+        return telling(self.measures) if self.measures else ()
+
+    @property
+    def task(self) -> str:
+        """The subject where one stands out, else empty."""
+        signs = self.signs
+        return signs[0] if signs and signs[0] in TASKS else ""
 
 
 class Predictor:
@@ -69,8 +77,7 @@ class Predictor:
         """Any text, of any length: of a long one its head and tail. Never raises."""
         seen = look(text, tools=tools, turns=turns)
         z, terms = self.basis.project(seen)
-        signs = telling(seen)
-        return Reading(z, terms, signs, signs[0] if signs and signs[0] in TASKS else "")
+        return Reading(z, terms, seen.measures)
 
     def quality(
         self, reading: Reading, names: Sequence[str], strengths: Sequence[float | None] | None = None
@@ -135,9 +142,8 @@ _SIGNS = tuple(
 )
 
 
-def telling(seen: Look) -> tuple[str, ...]:
-    """What stands out in a prompt, in words for a person."""
-    measures = seen.measures
+def telling(measures: Sequence[float]) -> tuple[str, ...]:
+    """What stands out in the measures of a prompt."""
     signs = [sign for place, least, sign in _SIGNS if measures[place] >= least]
     if measures[0] < 6:
         signs.append("short")

@@ -6,9 +6,11 @@
     splits.py     random rows and held-out domains
     fit.py        trains the predictor that routes (decide/predict), from texts; fit_*.py its parts
     train.py      the same from one's own files or ledger, with floors calibrated on rows kept out
+    better.py     is it better than the one in force? asked of the newest outcomes
     scores.py     that predictor and the baselines, all as a matrix of P(right)
     pairs.py      a weak and a strong model: the figures of RouteLLM, beside the baselines
     pools.py      all models at once: hull, zero router, cost saved
+    policies.py   what a router over a pool can be set to, and plans made beforehand
     floors.py     the quality floor under 200 resamplings
     newcomers.py  a model that joins with few labels
     robust.py     decisions under typos, paraphrases and trigger strings; the time of one

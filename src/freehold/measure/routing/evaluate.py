@@ -23,7 +23,7 @@ from freehold.measure.routing.tables import Table, join, read_all
 
 SEEDS = 5
 KEPT = 0.3
-"""Share of the training rows kept out of the fit to calibrate a carried floor."""
+"""Share of the training rows kept out of a second fit, to plan by and to calibrate a carried floor."""
 TIMED = (4, 40)
 """Candidates of a timed decision: what a route holds, and more than any does."""
 
@@ -62,6 +62,7 @@ class PoolReport(Struct):
     curve: list[pools.Point]
     lead: list[Spread]
     """As `pools.PoolFigures.lead`, budget by budget over seeds."""
+    lead_low: list[Spread] = field(default_factory=list)
 
 
 class FloorReport(Struct):
@@ -200,23 +201,25 @@ def _measure(split: Split, asked: Sequence[tuple[str, str]], resamplings: int, l
     for pair in wanted:
         own = {**routers, "length": pairs.length_scorer(split.train, pair)}
         measured_pairs.append(pairs.figures(pair, split, own))
-    found = pools.pools(split.test, shared)
-    measured_pools = [pools.figures(pool, split, routers) for pool in found if len(pool.models) > 2]
+    found = [pool for pool in pools.pools(split.test, shared) if len(pool.models) > 2]
+    kept = random_rows(split.train, split.seed, KEPT)
+    wants = bool(wanted or found) and len(kept.train) >= LEAST
+    short = learn(kept.train, split.seed) if wants else None
+    inner = (kept, router(short)) if short is not None else None
+    measured_pools = [pools.figures(pool, split, routers, inner) for pool in found]
     gated = [(pair.name, pair.strong, [pair.weak]) for pair in wanted]
-    complete = next((pool for pool in found if pool.name == "complete" and len(pool.models) > 2), None)
+    complete = next((pool for pool in found if pool.name == "complete"), None)
     if complete is not None:
         several = floors.of_pool(complete, split)
         if several is not None:
             gated.append((f"{len(several[1])} cheaper / {several[0]}", *several))
-    kept = random_rows(split.train, split.seed, KEPT)
-    short = learn(kept.train, split.seed) if gated and len(kept.train) >= LEAST else None
     measured_floors = []
-    inner = Split(split.kind, split.seed, kept.train, split.test)
+    shorter = Split(split.kind, split.seed, kept.train, split.test)
     for who, strong, cheaper in gated:
         measured_floors += floors.held_out(who, split, routers, strong, cheaper, resamplings)
-        if short is None:
+        if inner is None:
             continue
-        measured_floors += floors.carried(who, inner, router(short), kept.test, strong, cheaper, resamplings)
+        measured_floors += floors.carried(who, shorter, inner[1], kept.test, strong, cheaper, resamplings)
     joined = newcomers.figures(split, complete, shared, learn) if len(shared) > 1 else []
     flips = robust.flips(predictor, split.test.prompts, wanted[0].weak, wanted[0].strong, split.seed) if wanted else []
     return _Measured(split, measured_pairs, measured_pools, measured_floors, joined, flips)
@@ -258,7 +261,8 @@ def _gathered(kind: Kind, found: Sequence[_Measured]) -> SplitReport:
         ours = head.routers.get("freehold")
         curve = ours.curve if ours is not None else []
         lead = [spread(at) for at in zip(*(one.lead for one in pooled if one.lead), strict=True)]
-        told = (spreads(pooled), _routers(pooled), head.hull, curve, lead)
+        low = [spread(at) for at in zip(*(one.lead_low for one in pooled if one.lead_low), strict=True)]
+        told = (spreads(pooled), _routers(pooled), head.hull, curve, lead, low)
         report.pools.append(PoolReport(name, head.models, head.best_model, *told))
     gates = _grouped(
         (one for each in found for one in each.floors), lambda one: (one.who, one.router, one.mode, one.alpha)

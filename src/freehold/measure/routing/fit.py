@@ -1,6 +1,7 @@
 """Trains the predictor that routes: texts and who answered them right in, a `Predictor` out.
 
     terms     what occurs in the prompts                                   fit_terms.py
+    disturb   what may stand around a prompt and should change nothing     fit_disturb.py
     targets   the directions in which models differ on them                fit_targets.py
     ridge     terms and measures -> directions, penalty by inner folds     fit_ridge.py
     basis     the solution as packed tables, 8 bits a number               fit_basis.py
@@ -10,7 +11,7 @@ Heads learn from readings of prompts that the ridge had not seen (cross-fitting 
 much more certain than those of tomorrow's prompts will be. Where tasks are known, half of what chooses the penalty are
 folds that hold out whole tasks, so that a basis which only recognises its tasks is not preferred.
 
-Deterministic by seed, on one kind of machine. 10,000 prompts of half a KB and two models take some 6 s on one core.
+Deterministic by seed, on one kind of machine. 10,000 prompts of half a KB and two models take some 15 s on one core.
 numpy comes with the extra `own`.
 """
 
@@ -63,10 +64,12 @@ def fit_heads(
     outcomes: Outcomes,
     *,
     strengths: Mapping[str, float] | None = None,
+    weights: Mapping[str, Sequence[float]] | None = None,
 ) -> Predictor:
     """The same basis with a head for every model that has at least one outcome here; those it had otherwise stay.
 
-    `strengths` are declared ones, 0 to 1: the starting point while labels are few. The readings should be of prompts
+    `strengths` are declared ones, 0 to 1: the starting point while labels are few. `weights`, in the shape of
+    `outcomes`, say what each label counts; 1 where none are given. The readings should be of prompts
     that the basis was not learnt from: those it was look more certain than they are. Raises as `fit`.
     """
     numpy_installed()
@@ -80,7 +83,8 @@ def fit_heads(
         here = np.isfinite(y)
         if here.any():
             strength = (strengths or {}).get(name)
-            heads[name] = learn_head(name, z[here], y[here], predictor.family, strength)
+            counts = np.array(weights[name], np.float64)[here] if weights is not None and name in weights else None
+            heads[name] = learn_head(name, z[here], y[here], predictor.family, strength, weights=counts)
     return predictor.with_heads(heads)
 
 

@@ -46,6 +46,18 @@ def rungs(looks: Sequence[Look]) -> Rungs:
     return Rungs(places, values)
 
 
+def on_rungs(steps: Rungs, looks: Sequence[Look]) -> Floats:
+    """(prompts, measures): of other prompts, standardised as those of `steps`."""
+    seen = np.array([one.measures for one in looks], np.float64)
+    return np.stack(
+        [
+            value[np.searchsorted(np.array(edges), seen[:, i], side="right")]
+            for i, (edges, value) in enumerate(zip(LADDERS.values(), steps.values, strict=True))
+        ],
+        1,
+    )
+
+
 def _middles(edges: tuple[float, ...]) -> list[float]:
     if len(edges) == 1:
         return [0.0, 1.0]

@@ -21,10 +21,10 @@ Term = TypeVar("Term", bytes, int)
 
 LEAST = 3
 """A term that fewer prompts have is left out."""
-MOST_WORDS = 14_000
-MOST_PAIRS = 7_800
-"""With the marks just under 21,845, up to which a dict has an index of two bytes an entry: what leaves the cache of the
-processor costs most of the time of a reading, and more pairs were hardly better on prompts held out."""
+MOST_WORDS = 10_000
+MOST_PAIRS = 4_000
+"""What leaves the cache of the processor costs most of the time of a reading. More words and pairs were no better on
+prompts held out."""
 FLOOR_QUANTILE = 0.05
 """A prompt shorter than this share of those learnt from is weighed as if it were as long; see basis.py."""
 
@@ -76,27 +76,43 @@ def collect(looks: Sequence[Look]) -> tuple[Terms, Matrix]:
         seen.update(one.words)
     words = _frequent(seen, MOST_WORDS)
     place = {word: i + 1 for i, word in enumerate(words)}
-    pairs_of = [_pairs(one, place) for one in looks]
     paired: Counter[int] = Counter()
-    for some in pairs_of:
-        paired.update(some)
+    for one in looks:
+        paired.update(_pairs(one, place))
     pairs = _frequent(paired, MOST_PAIRS)
     marked = Counter(mark for one in looks for mark in one.marks)
     marks = sorted(mark for mark, count in marked.items() if count >= LEAST)
     frequency = np.array([seen[w] for w in words] + [paired[p] for p in pairs] + [marked[m] for m in marks], np.float32)
     weights = np.log((1.0 + len(looks)) / (1.0 + frequency)).astype(np.float32)
-    after = {pair: i + len(words) for i, pair in enumerate(pairs)}
-    last = {mark: i + len(words) + len(pairs) for i, mark in enumerate(marks)}
-    row_places: list[list[int]] = []
-    for one, some in zip(looks, pairs_of, strict=True):
+    terms = Terms(words, pairs, marks, weights, 1.0)
+    rows = _places(terms, looks)
+    norms = _norms(rows, weights)
+    terms.floor = float(np.quantile(norms, FLOOR_QUANTILE)) or 1.0
+    return terms, _matrix(rows, weights, np.maximum(norms, terms.floor))
+
+
+def occurring(terms: Terms, looks: Sequence[Look]) -> Matrix:
+    """What other prompts have of terms that are collected."""
+    rows = _places(terms, looks)
+    return _matrix(rows, terms.weights, np.maximum(_norms(rows, terms.weights), terms.floor))
+
+
+def _places(terms: Terms, looks: Sequence[Look]) -> list[list[int]]:
+    """The columns of each prompt."""
+    place = {word: i + 1 for i, word in enumerate(terms.words)}
+    after = {pair: i + len(terms.words) for i, pair in enumerate(terms.pairs)}
+    last = {mark: i + len(terms.words) + len(terms.pairs) for i, mark in enumerate(terms.marks)}
+    rows: list[list[int]] = []
+    for one in looks:
         row = sorted({place[word] - 1 for word in one.words if word in place})
-        row += sorted(after[pair] for pair in some if pair in after)
+        row += sorted(after[pair] for pair in _pairs(one, place) if pair in after)
         row += sorted(last[mark] for mark in one.marks if mark in last)
-        row_places.append(row)
-    norms = np.array([float(np.sqrt((weights[row] ** 2).sum())) if row else 0.0 for row in row_places])
-    floor = float(np.quantile(norms, FLOOR_QUANTILE)) or 1.0
-    terms = Terms(words, pairs, marks, weights, floor)
-    return terms, _matrix(row_places, weights, np.maximum(norms, floor))
+        rows.append(row)
+    return rows
+
+
+def _norms(rows: list[list[int]], weights: Floats) -> "NDArray[np.float64]":
+    return np.array([float(np.sqrt((weights[row] ** 2).sum())) if row else 0.0 for row in rows])
 
 
 def _pairs(one: Look, place: dict[bytes, int]) -> set[int]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from freehold.decide.predict.basis import KEPT, LIMIT
@@ -10,10 +11,11 @@ from freehold.decide.predict.file import identity
 from freehold.decide.predict.look import LADDERS, look
 from freehold.decide.predict.predictor import Predictor
 from freehold.measure.routing import fit_heads
-from freehold.measure.routing.fit_basis import assemble, rungs
-from freehold.measure.routing.fit_ridge import Solution, ridge
+from freehold.measure.routing.fit_basis import assemble, on_rungs, rungs
+from freehold.measure.routing.fit_disturb import disturbed
+from freehold.measure.routing.fit_ridge import Copies, Solution, ridge
 from freehold.measure.routing.fit_targets import Targets, directions
-from freehold.measure.routing.fit_terms import Floats, Matrix, collect
+from freehold.measure.routing.fit_terms import Floats, Matrix, collect, occurring
 
 FOLDS = 3
 PENALTIES = (2.5, 5.0, 10.0, 20.0, 40.0)
@@ -34,39 +36,67 @@ def learn(
     terms, matrix = collect(looks)
     steps = rungs(looks)
     measures = steps.measures
+    around = [look(text) for text in disturbed(texts, [word.decode("utf-8", "replace") for word in terms.words], seed)]
+    copies = Copies(occurring(terms, around), on_rungs(steps, around))
     targets = directions(np.stack(list(table.values()), 1).astype(np.float32), lanes)
     rng = np.random.default_rng(seed)
     folds = rng.integers(0, FOLDS, len(texts))
-    penalty = choose_penalty(matrix, measures, targets, folds, _task_folds(tasks, rng))
+    data = _Data(matrix, measures, targets, copies)
+    penalty = choose_penalty(data, folds, _task_folds(tasks, rng))
     aside = np.zeros_like(targets.values)
+    moved = np.zeros((len(around), aside.shape[1]), np.float32)
+    of = np.arange(len(around)) % len(texts)
     for fold in range(FOLDS):
         out = folds == fold
-        part = ridge(matrix, measures, targets.values, targets.mask & ~out[:, None], penalty)
+        part = data.solve(penalty, out)
         aside[out] = part.predict(matrix, measures)[out]
+        moved[out[of]] = part.predict(copies.matrix, copies.measures)[out[of]]
     centre, spread = aside.mean(0), np.maximum(aside.std(0), 1e-6)
-    solution = ridge(matrix, measures, targets.values, targets.mask, penalty)
-    basis, tables = assemble(terms, steps, solution, centre, spread)
-    z = np.column_stack([np.clip((aside - centre) / spread, -LIMIT, LIMIT), measures[:, _KEPT]]).astype(np.float64)
-    family = fit_heads.learn_family(z, table)
+    basis, tables = assemble(terms, steps, data.solve(penalty), centre, spread)
+    z = _readings(aside, measures, centre, spread)
+    stiff = _stiffness(_readings(moved, copies.measures, centre, spread) - z[of])
+    family = fit_heads.learn_family(z, table, stiff)
     heads = {}
     for name, y in table.items():
         here = np.isfinite(y)
         if here.any():
-            heads[name] = fit_heads.learn_head(name, z[here], y[here], family)
+            heads[name] = fit_heads.learn_head(name, z[here], y[here], family, stiff=stiff)
     return Predictor(basis, family, heads, id=identity(tables), made=made, tables=tables)
 
 
-def choose_penalty(
-    matrix: Matrix, measures: Floats, targets: Targets, folds: NDArray[np.intp], by_task: NDArray[np.bool_] | None
-) -> float:
+class _Data(Struct):
+    """What a ridge is fitted to."""
+
+    matrix: Matrix
+    measures: Floats
+    targets: Targets
+    copies: Copies
+
+    def solve(self, penalty: float, out: NDArray[np.bool_] | None = None) -> Solution:
+        """Without the rows `out`."""
+        mask = self.targets.mask if out is None else self.targets.mask & ~out[:, None]
+        return ridge(self.matrix, self.measures, self.targets.values, mask, penalty, self.copies)
+
+
+def _readings(lanes: Floats, measures: Floats, centre: Floats, spread: Floats) -> NDArray[np.float64]:
+    clipped = np.clip((lanes - centre) / spread, -LIMIT, LIMIT)
+    return np.column_stack([clipped, measures[:, _KEPT]]).astype(np.float64)
+
+
+def _stiffness(moves: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The mean square of moves of readings, with a row and a column for the bias, which nothing moves."""
+    return np.pad(moves.T @ moves / len(moves), (0, 1))
+
+
+def choose_penalty(data: _Data, folds: NDArray[np.intp], by_task: NDArray[np.bool_] | None) -> float:
     """The penalty that explains most of the targets on rows held out: at random, and as whole tasks where known."""
     held = [folds == 0] + ([by_task] if by_task is not None else [])
     best, most = PENALTIES[0], -np.inf
     for penalty in PENALTIES:
         gained = 0.0
         for out in held:
-            part = ridge(matrix, measures, targets.values, targets.mask & ~out[:, None], penalty)
-            gained += _explained(part.predict(matrix, measures), part, targets, out)
+            part = data.solve(penalty, out)
+            gained += _explained(part.predict(data.matrix, data.measures), part, data.targets, out)
         if gained > most:
             best, most = penalty, gained
     return best

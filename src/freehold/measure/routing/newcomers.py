@@ -1,7 +1,8 @@
 """A model that joins: how well it is routed with no label, and after 20, 100 and 500.
 
-Some models are taken out of training altogether, and the predictor is fitted on the others. Then each joins by so many
-of its own outcomes, drawn from training rows, through the function that learns from a ledger (`fit_heads`). With no
+Some models are taken out of training altogether, and the predictor is fitted on the others, on one half of the training
+rows. Then each joins by so many of its own outcomes, drawn from the other half, through the function that learns from a
+ledger (`fit_heads`): labels of one's own are of prompts that no predictor was learnt from. With no
 label all that is known is what its owner declares: a strength, that is the share of known models that are not better,
 here rounded to a tenth, as one would guess it from a model card.
 
@@ -18,9 +19,10 @@ from msgspec import Struct
 
 from freehold.measure.routing import metrics
 from freehold.measure.routing.metrics import Floats
-from freehold.measure.routing.pools import Pool, choices, ground, reached, saved, zero_hull
+from freehold.measure.routing.policies import choices, reached
+from freehold.measure.routing.pools import Pool, ground, saved, zero_hull
 from freehold.measure.routing.scores import Learner, accuracies, known
-from freehold.measure.routing.splits import Split
+from freehold.measure.routing.splits import Split, random_rows
 from freehold.measure.routing.tables import Table
 
 if TYPE_CHECKING:
@@ -28,10 +30,11 @@ if TYPE_CHECKING:
 
 LABELS = (0, 20, 100, 500)
 MOST = 4
+HALF = 0.5
 
 
 class Newcomer(Struct):
-    """Means over the newcomers of one split; `labels` None: all there are."""
+    """Means over the newcomers of one split; `labels` None: all that the half has."""
 
     labels: int | None
     brier: float
@@ -44,7 +47,7 @@ class Newcomer(Struct):
 
 def chosen(train: Table, models: Sequence[str]) -> list[str]:
     """Returns models of different strengths to be taken out, the strongest never among them."""
-    names = [name for name in models if int((~np.isnan(known(train, name))).sum()) >= max(LABELS)]
+    names = [name for name in models if int((~np.isnan(known(train, name))).sum()) >= max(LABELS[:-1])]
     ranked = [names[i] for i in np.argsort(accuracies(train, names), kind="stable")][:-1]
     picks = np.unique(np.linspace(0, len(ranked) - 1, min(MOST, max(1, len(names) // 3))).round().astype(int))
     return [ranked[i] for i in picks] if ranked else []
@@ -52,20 +55,26 @@ def chosen(train: Table, models: Sequence[str]) -> list[str]:
 
 def figures(split: Split, pool: Pool | None, models: Sequence[str], learn: Learner) -> list[Newcomer]:
     """Returns a line per number of labels; none where the files have too few models or rows for it."""
-    from freehold.measure.routing.fit import fit_heads
+    from freehold.measure.routing.fit import LEAST, fit_heads
 
-    train, names = split.train, chosen(split.train, models)
+    halves = random_rows(split.train, split.seed, HALF)
+    train, names = halves.test, chosen(split.train, models)
+    if len(halves.train) < LEAST:
+        return []
     others = [name for name in train.models if name not in names]
     if not names or len(others) < 2:
         return []
-    base = learn(train.only(others), split.seed)
-    others_accuracy = accuracies(train, others)
-    told = {name: round(float(np.mean(others_accuracy <= accuracies(train, [name])[0])), 1) for name in names}
+    base = learn(halves.train.only(others), split.seed)
+    others_accuracy = accuracies(halves.train, others)
+    told = {name: round(float(np.mean(others_accuracy <= accuracies(split.train, [name])[0])), 1) for name in names}
     readings = [base.read(text) for text in train.prompts]
     tested = [base.read(text) for text in split.test.prompts]
     strong = others[int(np.argmax(others_accuracy))]
     found = []
+    fewest = min(int((~np.isnan(known(train, name))).sum()) for name in names)
     for labels in (*LABELS, None):
+        if labels is not None and labels > fewest:
+            continue
         joined, seen = base, {}
         for number, name in enumerate(names):
             rows = _drawn(train, name, labels, split.seed * 1009 + number)

@@ -1,15 +1,14 @@
 """All models at once: what the router reaches at each cost, beside the zero router, the baselines and the best model.
 
-The rule is the gateway's own trade-off: of the models in the pool, the one with the largest
-
-    P(right) - weight * expected dollars
-
-and a sweep of `weight` from "quality at any price" to "the cheapest" draws the router's curve. Two neighbouring points
-of the curve can be mixed by a coin, so it may be joined by lines; `beaten` tells the share of budgets, evenly by ratio
-between the cheapest model's cost and the best one's, at which it lies above the zero router's hull, and `beaten_hull`
-the same for the curve's own hull. The zero router is told with hindsight: its hull is that of the *test* rows, so it
-knows which models are best there. Beside it stands the zero router that one could have built beforehand, of the models
-on the hull in training (`plain_zero_aiq`, `beaten_plain`).
+The rule is the gateway's own trade-off, swept from "quality at any price" to "the cheapest", together with staying with
+one of the models that training put on the hull or near it (policies.py): the operating points of a router, ours or a
+baseline. Two points can be mixed by a coin, so a curve may be joined by lines; `beaten` tells the share of budgets,
+evenly by ratio between the cheapest model's cost and the best one's, at which it lies above the zero router's hull, and
+`beaten_hull` the same for the curve's own hull. The zero router is told with hindsight: its hull is that of the *test*
+rows, so it knows which models are best there, as a router's hull knows which of its points are. Beside it stands the
+zero router that one could have built beforehand, of the models on the hull in training (`plain_zero_aiq`,
+`beaten_plain`). `planned` figures have no hindsight at all on our side: which points are mixed for a budget was decided
+in training.
 
 Files rarely hold every model on every prompt, and a model that was not asked is not a model that failed. So there are
 several pools: `complete`, the models asked (nearly) everywhere; one per task where other models were asked on it and
@@ -17,14 +16,16 @@ there are few tasks; and `any`, all models, each to be chosen where it was asked
 its own for each group of rows where the same models were asked: it is told the task, which the router is not.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
 import numpy as np
 from msgspec import Struct, field
 from numpy.typing import NDArray
 
 from freehold.measure.routing import metrics, prices
 from freehold.measure.routing.metrics import Floats, Hull
+from freehold.measure.routing.policies import Ground, Plan, choices, near, plan, reached
 from freehold.measure.routing.scores import Scorer, accuracies, matrix
 from freehold.measure.routing.splits import Split
 from freehold.measure.routing.tables import Table
@@ -32,8 +33,8 @@ from freehold.measure.routing.tables import Table
 NEARLY = 0.95
 LEAST_ROWS = 60
 MOST_TASKS = 3
-WEIGHTS = 96
 LEADS = 11
+BUDGETS = 99
 RESAMPLES = 400
 
 
@@ -98,6 +99,13 @@ class PoolFigures(Struct):
     lead: list[float] = field(default_factory=list)
     """Our hull less the zero router's, in accuracy, at `LEADS` budgets from the cheapest to the best, evenly by
     ratio."""
+    lead_low: list[float] = field(default_factory=list)
+    """What it is at least with 97.5 %, by bootstrap over prompts of both hulls at once."""
+    planned_lead: float | None = None
+    """The plan's accuracy less that of the zero router with hindsight at what the plan really cost, mean of budgets."""
+    planned_beaten: float | None = None
+    planned_beaten_plain: float | None = None
+    """Share of budgets at which the plan is above the zero router, with hindsight and built in training."""
 
 
 def pools(test: Table, trained: Sequence[str]) -> list[Pool]:
@@ -133,14 +141,6 @@ def _complete(name: str, names: Sequence[str], asked: NDArray[np.bool_], rows: N
     return Pool(name, [names[i] for i in models], kept.tolist())
 
 
-class Ground(Struct):
-    """What a router is measured on: each model on each row. `right` is nan where it was not asked."""
-
-    right: Floats
-    paid: Floats
-    hoped: Floats
-
-
 def ground(pool: Pool, split: Split, *, hidden: bool = True) -> Ground:
     test = split.test.take(pool.rows).only(pool.models)
     right = matrix(test, pool.models)
@@ -151,8 +151,11 @@ def ground(pool: Pool, split: Split, *, hidden: bool = True) -> Ground:
     return Ground(right, paid, hoped)
 
 
-def figures(pool: Pool, split: Split, routers: Mapping[str, Scorer]) -> PoolFigures:
-    """Measures every router over the pool; "freehold" gets an interval and the sensitivity to hidden tokens."""
+def figures(
+    pool: Pool, split: Split, routers: Mapping[str, Scorer], inner: tuple[Split, Scorer] | None = None
+) -> PoolFigures:
+    """Measures every router over the pool; "freehold" gets intervals and the sensitivity to hidden tokens, and, where
+    `inner` gives a split of the training rows and a predictor that learnt from its first part, a plan."""
     test = split.test.take(pool.rows).only(pool.models)
     here = ground(pool, split)
     zero = zero_hull(here)
@@ -170,9 +173,14 @@ def figures(pool: Pool, split: Split, routers: Mapping[str, Scorer]) -> PoolFigu
             pool.models[best_index],
         )
     chances = {name: scorer(test, pool.models) for name, scorer in routers.items()}
-    grid = metrics.budgets(float(zero.cost[0]), max(best_cost, float(zero.cost[-1])))
+    grid = metrics.budgets(float(zero.cost[0]), max(best_cost, float(zero.cost[-1])), BUDGETS)
     plain = plain_zero(pool, split, here)
-    measured = {name: _routed(one, here, zero, plain, grid, best_accuracy, best_cost) for name, one in chances.items()}
+    rows = _alike(pool, split)
+    stays = [int(here.everywhere()[i]) for i in near(rows, [pool.models[i] for i in here.everywhere()])]
+    measured = {
+        name: _routed(reached(choices(one, here, stays), here), zero, plain, grid, best_accuracy, best_cost)
+        for name, one in chances.items()
+    }
     result = PoolFigures(
         pool.name,
         len(pool.models),
@@ -190,36 +198,41 @@ def figures(pool: Pool, split: Split, routers: Mapping[str, Scorer]) -> PoolFigu
         float(np.nanmax(here.right, axis=1).mean()),
     )
     if "freehold" in chances:
-        ours = measured["freehold"]
-        ours.saved_low, ours.saved_high = _interval(chances["freehold"], here, split.seed)
-        result.lead = _lead(chances["freehold"], here, zero)
+        ours, points = measured["freehold"], reached(choices(chances["freehold"], here, stays), here)
+        ours.saved_low, ours.saved_high = _interval(points, here, split.seed)
+        at = metrics.budgets(float(zero.cost[0]), float(zero.cost[-1]), LEADS)
+        result.lead = _lead(metrics.hull(points[0].mean(axis=0), points[1].mean(axis=0)), zero, at)
+        result.lead_low = _lead_low(points, here, at, split.seed)
         shown = ground(pool, split, hidden=False)
         if (shown.paid != here.paid).any():
-            result.visible = _visible(chances["freehold"], shown, best_accuracy)
+            result.visible = _visible(reached(choices(chances["freehold"], shown, stays), shown), shown)
+        made = _planned(pool, stays, grid, *inner) if inner is not None else None
+        if made is not None:
+            cost, quality = made.followed(chances["freehold"], here)
+            over = quality - zero.at(np.maximum(cost, zero.cost[0]))
+            result.planned_lead, result.planned_beaten = float(over.mean()), float((over > 0).mean())
+            result.planned_beaten_plain = float((quality > plain.at(np.maximum(cost, plain.cost[0]))).mean())
     return result
 
 
-def choices(chances: Floats, here: Ground) -> NDArray[np.intp]:
-    """Returns which model each row goes to, one column per weight, from quality alone to cost alone.
-
-    Of equals the cheapest is taken. Only rows' *expected* costs are looked at.
-    """
-    worth = np.where(np.isnan(here.right), -np.inf, chances)
-    price = np.where(np.isnan(here.right), np.inf, here.hoped)
-    finite = price[np.isfinite(price)]
-    low, high = float(finite.min()), float(finite.max())
-    weights = np.concatenate(([0.0], np.geomspace(1e-4 / high, 1e3 / max(low, 1e-12), WEIGHTS)))
-    order = np.argsort(price, axis=1, kind="stable")
-    worth = np.take_along_axis(worth, order, axis=1)
-    price = np.take_along_axis(np.where(np.isfinite(price), price, 0.0), order, axis=1)
-    picks = [np.argmax(worth - weight * price, axis=1) for weight in weights]
-    picks.append(np.zeros(len(worth), dtype=np.intp))
-    return np.stack([np.take_along_axis(order, pick[:, None], axis=1)[:, 0] for pick in picks], axis=1)
+def _planned(pool: Pool, stays: Sequence[int], grid: Floats, inner: Split, scorer: Scorer) -> Plan | None:
+    """Decided on the second part of `inner`; None where too few of its rows have all models of the pool."""
+    names = list(pool.models)
+    if not pool.everywhere or not len(grid) or any(name not in inner.train.models for name in names):
+        return None
+    asked = ~np.isnan(matrix(inner.test, names)).any(axis=1)
+    there = msgspec.structs.replace(pool, rows=np.flatnonzero(asked).tolist())
+    if len(there.rows) < LEAST_ROWS:
+        return None
+    chances = scorer(inner.test.take(there.rows).only(names), names)
+    return plan(chances, ground(there, inner), stays, grid)
 
 
-def reached(picks: NDArray[np.intp], here: Ground) -> tuple[Floats, Floats]:
-    """Returns, per row and weight, what was paid and whether the answer was right."""
-    return np.take_along_axis(here.paid, picks, axis=1), np.take_along_axis(here.right, picks, axis=1)
+def _alike(pool: Pool, split: Split) -> Table:
+    """Training rows of the pool's tasks, where there are enough of them, else all."""
+    tasks = {split.test.tasks[i] for i in pool.rows}
+    same = [i for i, task in enumerate(split.train.tasks) if task in tasks]
+    return split.train.take(same) if len(same) >= LEAST_ROWS else split.train
 
 
 def zero_hull(here: Ground) -> Hull:
@@ -259,30 +272,39 @@ def plain_zero(pool: Pool, split: Split, here: Ground) -> Hull:
     Where the pool is one task, of training rows of that task, if there are any. Where models were asked on different
     rows, of those asked everywhere in the test.
     """
-    train = split.train
-    tasks = {split.test.tasks[i] for i in pool.rows}
-    same = [i for i, task in enumerate(train.tasks) if task in tasks]
-    train = train.take(same) if len(same) >= LEAST_ROWS else train
-    everywhere = np.flatnonzero((~np.isnan(here.right)).all(axis=0))
+    train, everywhere = _alike(pool, split), here.everywhere()
     names = [pool.models[i] for i in everywhere]
     cost = [float(np.mean(prices.realised(train, name))) for name in names]
     corners = everywhere[metrics.hull(cost, accuracies(train, names)).members]
     return metrics.hull(here.paid[:, corners].mean(axis=0), here.right[:, corners].mean(axis=0))
 
 
-def _lead(chances: Floats, here: Ground, zero: Hull) -> list[float]:
-    paid, right = reached(choices(chances, here), here)
-    own = metrics.hull(paid.mean(axis=0), right.mean(axis=0))
-    grid = metrics.budgets(float(zero.cost[0]), float(zero.cost[-1]), LEADS)
-    height = np.where(grid < own.cost[0], own.quality[0], own.at(np.maximum(grid, own.cost[0])))
-    return [float(one) for one in height - zero.at(grid)]
+def _lead(own: Hull, zero: Hull, at: Floats) -> list[float]:
+    height = np.where(at < own.cost[0], own.quality[0], own.at(np.maximum(at, own.cost[0])))
+    return [float(one) for one in height - zero.at(np.maximum(at, zero.cost[0]))]
+
+
+def _lead_low(points: tuple[Floats, Floats], here: Ground, at: Floats, seed: int) -> list[float]:
+    if not len(at) or len(here.everywhere()) < here.right.shape[1]:
+        return []
+    several = [
+        _lead(metrics.hull(each @ points[0], each @ points[1]), metrics.hull(each @ here.paid, each @ here.right), at)
+        for each in _resampled(len(here.right), seed)
+    ]
+    return [float(low) for low in np.quantile(several, 0.025, axis=0)]
+
+
+def _resampled(count: int, seed: int) -> Iterator[Floats]:
+    """Weights of rows drawn with replacement."""
+    generator = np.random.default_rng(seed)
+    for _ in range(RESAMPLES):
+        yield np.bincount(generator.integers(0, count, count), minlength=count) / count
 
 
 def _routed(
-    chances: Floats, here: Ground, zero: Hull, plain: Hull, grid: Floats, accuracy: float, cost: float
+    points: tuple[Floats, Floats], zero: Hull, plain: Hull, grid: Floats, accuracy: float, cost: float
 ) -> Routed:
-    paid, right = reached(choices(chances, here), here)
-    costs, accuracies = paid.mean(axis=0), right.mean(axis=0)
+    costs, accuracies = points[0].mean(axis=0), points[1].mean(axis=0)
     own = metrics.hull(costs, accuracies)
     order = np.argsort(costs, kind="stable")
     joined = np.interp(grid, costs[order], np.maximum.accumulate(accuracies[order]))
@@ -310,29 +332,24 @@ def saved(one: Hull, accuracy: float, cost: float) -> float:
     return 0.0 if price is None or cost <= 0 else max(0.0, 1.0 - price / cost)
 
 
-def _interval(chances: Floats, here: Ground, seed: int) -> tuple[float, float] | tuple[None, None]:
-    asked = ~np.isnan(here.right)
-    everywhere = np.flatnonzero(asked.all(axis=0))
+def _interval(points: tuple[Floats, Floats], here: Ground, seed: int) -> tuple[float, float] | tuple[None, None]:
+    everywhere = here.everywhere()
     if not len(everywhere):
         return None, None
-    paid, right = reached(choices(chances, here), here)
-    generator = np.random.default_rng(seed)
-    count = len(paid)
     several = []
-    for _ in range(RESAMPLES):
-        weights = np.bincount(generator.integers(0, count, count), minlength=count) / count
-        single, price = weights @ here.right[:, everywhere], weights @ here.paid[:, everywhere]
+    for each in _resampled(len(here.right), seed):
+        single, price = each @ here.right[:, everywhere], each @ here.paid[:, everywhere]
         best = np.lexsort((price, -single))[0]
-        several.append(saved(metrics.hull(weights @ paid, weights @ right), float(single[best]), float(price[best])))
+        own = metrics.hull(each @ points[0], each @ points[1])
+        several.append(saved(own, float(single[best]), float(price[best])))
     return metrics.interval(np.array(several))
 
 
-def _visible(chances: Floats, here: Ground, accuracy: float) -> float:
-    asked = ~np.isnan(here.right)
-    everywhere = np.flatnonzero(asked.all(axis=0))
+def _visible(points: tuple[Floats, Floats], here: Ground) -> float:
+    everywhere = here.everywhere()
     if not len(everywhere):
         return 0.0
     means, costs = here.right[:, everywhere].mean(axis=0), here.paid[:, everywhere].mean(axis=0)
     best = int(np.lexsort((costs, -means))[0])
-    paid, right = reached(choices(chances, here), here)
-    return saved(metrics.hull(paid.mean(axis=0), right.mean(axis=0)), float(means[best]), float(costs[best]))
+    own = metrics.hull(points[0].mean(axis=0), points[1].mean(axis=0))
+    return saved(own, float(means[best]), float(costs[best]))

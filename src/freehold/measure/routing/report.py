@@ -154,6 +154,15 @@ def _pool(where: str, pool: PoolReport) -> Section:
     if pool.lead:
         points = ", ".join(f"{one.mean * 100:+.1f}" for one in pool.lead)
         lead = f" Lead over the zero router from the cheapest budget to the dearest, points of accuracy: {points}."
+    if pool.lead_low:
+        points = ", ".join(f"{one.mean * 100:+.1f}" for one in pool.lead_low)
+        lead += f" At least, with 97.5 % (by bootstrap, mean of seeds): {points}."
+    if "planned_lead" in about:
+        lead += (
+            " Without hindsight, mixes chosen in training for each budget are above the zero router with hindsight at "
+            f"{_percent(about['planned_beaten'])} of them, by {about['planned_lead'].mean * 100:+.1f} points in the "
+            f"mean, and above the zero router built in training at {_percent(about['planned_beaten_plain'])}."
+        )
     luck = f" (Some model was right on {_percent(about.get('oracle'))}: luck included.)"
     note = f"Costs in dollars per 1,000 requests.{lead}{visible}{hull}{luck}"
     return Section(

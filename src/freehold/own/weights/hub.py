@@ -62,6 +62,11 @@ def session() -> "httpx2.AsyncClient":
     return _official().get_async_session()  # type: ignore[no-any-return]
 
 
+def blocking_session() -> Any:
+    """Returns the client by which the official one asks for what is not a file."""
+    return _official().utils.get_session()
+
+
 async def plan(
     reference: Reference, *, remote_code: bool = False, pickles: bool = False, patience: Patience | None = None
 ) -> Plan:

@@ -14,7 +14,7 @@ pulled again: the same commit, with the same files, is done at once.
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from freehold.errors import EngineError
 from freehold.own.weights import describe, download, hub, inspect, pickled, prepare, refusals, remote, sources
 from freehold.own.weights.apart import apart
 from freehold.own.weights.events import Note, Planning, Step, Tell, silent
+from freehold.own.weights.noted import Receipts
 from freehold.own.weights.origin import note as noted
 from freehold.own.weights.origin import pulled
 from freehold.own.weights.plan import Plan, Planned, estimate, refuse_full_disk
@@ -47,12 +48,14 @@ async def pull(
     check: bool = True,
     tell: Tell = silent,
     patience: Patience | None = None,
+    receipts: Receipts | None = None,
 ) -> Version:
     """Fetches weights, or does nothing where they are there; returns the version that has them.
 
     `name` is NAME of own/NAME, otherwise taken from the reference. `remote_code` allows Python code in the repository
     to be fetched and run by engines. `pickles` allows pickles to be fetched, where there is nothing else, and
-    safetensors to be made of them (pickled.py). `check` compares what is made here with the original.
+    safetensors to be made of them (pickled.py). `check` compares what is made here with the original. `receipts` writes
+    down what is asked of whom.
 
     Raises:
         ConfigError: the reference, or an address in the environment, is none.
@@ -60,7 +63,7 @@ async def pull(
     """
     wanted = parse(reference) if isinstance(reference, str) else reference
     name = check_name(name or wanted.name)
-    async with _opened(wanted) as client:
+    async with _opened(wanted, receipts) as client:
         plan = await _plan(wanted, client, remote_code, pickles, tell, patience)
         there = await apart(_there, store, name, plan)
         if there is not None:
@@ -94,22 +97,25 @@ async def look(
     pickles: bool = False,
     tell: Tell = silent,
     patience: Patience | None = None,
+    receipts: Receipts | None = None,
 ) -> Planning:
     """Returns what `pull` would do, fetching nothing."""
     wanted = parse(reference) if isinstance(reference, str) else reference
-    async with _opened(wanted) as client:
+    async with _opened(wanted, receipts) as client:
         plan = await _plan(wanted, client, remote_code, pickles, tell, patience)
     return Planning(plan, await apart(estimate, plan, store))
 
 
 @asynccontextmanager
-async def _opened(reference: Reference) -> "AsyncIterator[httpx2.AsyncClient | None]":
+async def _opened(reference: Reference, receipts: Receipts | None) -> "AsyncIterator[httpx2.AsyncClient | None]":
     """Yields the HTTP client that the reference needs."""
     if reference.kind in ("folder", "file"):
         yield None
         return
+    others = [hub.blocking_session()] if reference.kind == "hub" else []
     async with hub.session() if reference.kind == "hub" else sources.session() as client:
-        yield client
+        with receipts.of(client, *others) if receipts is not None else nullcontext():
+            yield client
 
 
 async def _plan(

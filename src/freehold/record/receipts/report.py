@@ -35,13 +35,13 @@ class Sum(Struct):
     out: int = 0
     back: int = 0
     failed: int = 0
-    """Calls whose outcome is not ok: what was sent was sent all the same."""
+    """Calls that brought no answer: what was sent was sent all the same."""
 
     def add(self, leaf: Call) -> None:
         self.calls += 1
         self.out += leaf.out
         self.back += leaf.back
-        self.failed += leaf.outcome not in ("ok", "sent")
+        self.failed += leaf.outcome not in ("ok", "sent", "blocked")
 
 
 class Rules(Struct):

@@ -35,20 +35,22 @@ def failed(guard: str, why: str) -> Verdict:
     return Verdict.failure(guard, why)
 
 
-def turns_of(conversation: Conversation, answer: str | None) -> list[Turn]:
-    """User and assistant in turn, ending with the one that is judged, text only.
+def spoken(conversation: Conversation) -> list[Turn]:
+    """User and assistant in turn, text only, each of any length.
 
     Guards know these two voices and no other, so a tool's result is shown as the user's: it is what the assistant was
     told. Neighbours of the same voice are one turn. Instructions are left out: they are the operator's own.
     """
     turns: list[Turn] = []
     for turn in conversation.turns:
-        if turn.role == "system":
-            continue
-        shown = _text(turn)
-        if not shown:
-            continue
-        _add(turns, turn.role, shown)
+        if turn.role != "system" and (shown := text_of(turn)):
+            _add(turns, turn.role, shown)
+    return turns
+
+
+def turns_of(conversation: Conversation, answer: str | None) -> list[Turn]:
+    """The last turns, ending with the one that is judged, each no longer than a guard is shown."""
+    turns = spoken(conversation)
     if answer is not None:
         _add(turns, "assistant", answer)
     while turns and answer is None and turns[-1].role == "assistant":
@@ -56,7 +58,7 @@ def turns_of(conversation: Conversation, answer: str | None) -> list[Turn]:
     turns = turns[-SHOWN:]
     if turns and turns[0].role == "assistant":
         turns = turns[1:] if len(turns) > 1 else [Turn("user", [Text("")]), *turns]
-    return [Turn(turn.role, [Text(_short(_text(turn)))]) for turn in turns]
+    return [Turn(turn.role, [Text(_short(text_of(turn)))]) for turn in turns]
 
 
 def request(model: str, turns: list[Turn], tokens: int, **unknown: Any) -> Conversation:
@@ -118,11 +120,11 @@ def _is(token: str, words: frozenset[str]) -> bool:
 
 def _add(turns: list[Turn], role: Any, text: str) -> None:
     if turns and turns[-1].role == role:
-        text = f"{_text(turns.pop())}\n\n{text}"
+        text = f"{text_of(turns.pop())}\n\n{text}"
     turns.append(Turn(role, [Text(text)]))
 
 
-def _text(turn: Turn) -> str:
+def text_of(turn: Turn) -> str:
     pieces = []
     for part in turn.parts:
         if isinstance(part, Text):
