@@ -16,9 +16,9 @@ from pathlib import Path
 from freehold.decide.binomial import upper
 from freehold.errors import ConfigError
 from freehold.record.cache import CacheStore, Partition
-from freehold.serve.cache_similar import Index, calibrated, written
-from freehold.serve.cache_trials import SECRET, Asked, Trial, nearest_trials
-from freehold.serve.cache_words import Words
+from freehold.serve.cache.similar import Index, calibrated, written
+from freehold.serve.cache.trials import SECRET, Asked, Trial, nearest_trials
+from freehold.serve.cache.words import Words
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 TARGETS = (0.01, 0.02, 0.05, 0.1)

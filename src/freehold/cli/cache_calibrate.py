@@ -34,10 +34,10 @@ def command(
     import msgspec
 
     from freehold.home import home
-    from freehold.serve.cache_semantic import save_calibration
-    from freehold.serve.cache_similar import calibrated
-    from freehold.serve.cache_trials import read_rows, trials_of
-    from freehold.serve.cache_words import BY
+    from freehold.serve.cache.semantic import save_calibration
+    from freehold.serve.cache.similar import calibrated
+    from freehold.serve.cache.trials import read_rows, trials_of
+    from freehold.serve.cache.words import BY
 
     trials = trials_of(read_rows(data))
     today = datetime.now(UTC).date().isoformat()

@@ -36,7 +36,7 @@ from freehold.own.guard import callers_fault, guard
 from freehold.own.tools import assist
 from freehold.record.receipts.keys import secret
 from freehold.serve import checks
-from freehold.serve.cache import make_cache
+from freehold.serve.cache.responses import make_cache
 from freehold.serve.catalog import OWN, build_catalog, owned_specs
 from freehold.serve.exchange import Exchange
 from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate

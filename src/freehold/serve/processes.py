@@ -22,7 +22,7 @@ __all__ = ["Snapshotted", "die_with_parent"]
 
 
 def no_cores() -> None:
-    """Lets this process, and all that it starts, leave no core file when it crashes: prompts and keys would be there."""
+    """Lets this process, and all that it starts, leave no core file in a crash: prompts and keys would be in it."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

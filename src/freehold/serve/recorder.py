@@ -29,7 +29,7 @@ from freehold.errors import FreeholdError
 from freehold.labels import Label
 from freehold.record.entries import Decided, Intent, Outcome, Settlement
 from freehold.record.receipts.sent import Sink
-from freehold.serve.cache_ticket import Ticket
+from freehold.serve.cache.ticket import Ticket
 from freehold.serve.checks import Checked
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway

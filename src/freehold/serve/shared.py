@@ -21,7 +21,7 @@ from freehold.record.journal import Journal
 from freehold.record.metrics import Metrics
 from freehold.serve.approvals import Approvals
 from freehold.serve.board import Board
-from freehold.serve.cache_life import CacheLife
+from freehold.serve.cache.life import CacheLife
 from freehold.serve.cascade import Reliabilities
 from freehold.serve.catalog import OWN
 from freehold.serve.engines import EngineTable

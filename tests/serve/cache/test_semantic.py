@@ -19,9 +19,9 @@ from running import KEY, clean_environment
 
 from freehold.dialects.conversation import Choice, Reply, Text
 from freehold.errors import ConfigError
-from freehold.serve.cache_similar import Index, Watched, calibrated, differ, written
-from freehold.serve.cache_trials import Pair, read_rows, trials_of
-from freehold.serve.cache_words import Looked, Words, alike
+from freehold.serve.cache.similar import Index, Watched, calibrated, differ, written
+from freehold.serve.cache.trials import Pair, read_rows, trials_of
+from freehold.serve.cache.words import Looked, Words, alike
 
 WORDS = Words(b"secret")
 

@@ -1,5 +1,5 @@
 """Similar questions: the same answer to a question that was asked in other words, where calibration has shown that to
-be safe (cache_similar.py; docs/caching.md says what it does not see).
+be safe (similar.py; docs/caching.md says what it does not see).
 
 Two requests are compared only if everything but the text of the last user message is the same: that text is taken out
 of the body, and what is left, with all else that goes into a key, names the group. Only groups of one partition are
@@ -21,13 +21,13 @@ from freehold.call.talk import Talk
 from freehold.dialects.conversation import Conversation, Text
 from freehold.errors import ConfigError, InternalError
 from freehold.home import home, write_private
-from freehold.serve.cache_key import Key, inner_key
-from freehold.serve.cache_life import CacheLife
-from freehold.serve.cache_similar import Calibration, Index, made_of, watched, written
-from freehold.serve.cache_words import BY, Words
+from freehold.serve.cache.key import Key, inner_key
+from freehold.serve.cache.life import CacheLife
+from freehold.serve.cache.similar import Calibration, Index, made_of, watched, written
+from freehold.serve.cache.words import BY, Words
 
 if TYPE_CHECKING:
-    from freehold.serve.cache_ticket import Ticket
+    from freehold.serve.cache.ticket import Ticket
     from freehold.serve.gateway import Gateway
 
 FILE: Final = "similar.json"

@@ -1,4 +1,4 @@
-"""One request's part in the response cache: looked up, answered, or noted to be kept (cache.py says what holds).
+"""One request's part in the response cache: looked up, answered, or noted to be kept (responses.py says what holds).
 
 What is kept is what the client was sent, noted on its way: a whole answer as it is, a stream by standing before this
 one exchange's `write` and `end`. Nothing is kept of an answer that did not come to its end.
@@ -24,18 +24,18 @@ from freehold.errors import ClientGone, FreeholdError
 from freehold.labels import Kind
 from freehold.record.cache import Held, Partition
 from freehold.record.entries import Cached, Intent, Settlement
-from freehold.serve.cache_keep import Job
-from freehold.serve.cache_key import ASKED as HEADER
-from freehold.serve.cache_key import Key, cache_control, excluded, key_of
-from freehold.serve.cache_render import Answered, Unfit, batched, named_anew, renamed, streamed, unpacked, whole
-from freehold.serve.cache_similar import Calibration
+from freehold.serve.cache.keep import Job
+from freehold.serve.cache.key import ASKED as HEADER
+from freehold.serve.cache.key import Key, cache_control, excluded, key_of
+from freehold.serve.cache.render import Answered, Unfit, batched, named_anew, renamed, streamed, unpacked, whole
+from freehold.serve.cache.similar import Calibration
 from freehold.serve.checks import Checked
 from freehold.serve.endpoints import Endpoint
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.learning import in_words
 
 if TYPE_CHECKING:
-    from freehold.serve.cache import ResponseCache
+    from freehold.serve.cache.responses import ResponseCache
     from freehold.serve.gateway import Gateway
 
 MOST_BODY: Final = 128 * 1024

@@ -24,7 +24,7 @@ from freehold.decide.binomial import least, upper
 from freehold.decide.floor import BETS, PATIENCE, levels, safe
 from freehold.dialects.conversation import Reply
 from freehold.errors import ConfigError
-from freehold.serve.cache_words import BITS, Looked, Words, alike
+from freehold.serve.cache.words import BITS, Looked, Words, alike
 
 STEPS: Final = 40
 GUARD: Final = 8

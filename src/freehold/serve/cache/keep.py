@@ -1,4 +1,4 @@
-"""An answer on its way into the cache: what the thread of `cache_life.py` does with it."""
+"""An answer on its way into the cache: what the thread of `life.py` does with it."""
 
 import time
 
@@ -8,9 +8,9 @@ from msgspec import Struct
 from freehold.config.schema_cache import Cache
 from freehold.dialects.conversation import Reply
 from freehold.record.cache import CacheStore, Partition
-from freehold.serve.cache_key import twofold
-from freehold.serve.cache_render import Answered, Unfit, keepable, packed, read, unpacked
-from freehold.serve.cache_similar import Calibration, differ, made_of, watched
+from freehold.serve.cache.key import twofold
+from freehold.serve.cache.render import Answered, Unfit, keepable, packed, read, unpacked
+from freehold.serve.cache.similar import Calibration, differ, made_of, watched
 
 
 class Job(Struct):

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import msgspec
 
 from freehold.errors import ConfigError
-from freehold.serve.cache_similar import Index, written
-from freehold.serve.cache_words import Words, alike
+from freehold.serve.cache.similar import Index, written
+from freehold.serve.cache.words import Words, alike
 
 SECRET = b"calibration"
 """Of the bits of words: likenesses are nearly the same under any."""

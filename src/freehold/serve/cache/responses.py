@@ -29,9 +29,9 @@ from freehold.decide import Deployment, Plan
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import home
 from freehold.own.engine import EngineSpec
-from freehold.serve.cache_life import CacheLife
-from freehold.serve.cache_semantic import Semantic
-from freehold.serve.cache_ticket import Ruling, Ticket
+from freehold.serve.cache.life import CacheLife
+from freehold.serve.cache.semantic import Semantic
+from freehold.serve.cache.ticket import Ruling, Ticket
 from freehold.serve.catalog import owned_specs
 from freehold.serve.checks import Checked
 from freehold.serve.endpoints import Endpoint

@@ -1,0 +1,222 @@
+"""How much a stretch of text is like an injection, where no phrase says it in so many words.
+
+phrases.py knows wordings; most attacks have one of their own. So a small linear model looks at what is meant instead:
+concepts (`likeness.txt`: set aside, rules, yours, show, hidden, no limits, without telling the user ...) with words in
+some twenty languages, and how they stand to each other:
+
+    DISMISS           it is there
+    DISMISS>ORDERS    the second within four concepts after the first, in the same sentence
+    DISMISS+YOUR      the second right after the first
+    DISMISS&MAIL      one of an attack with one that speaks for a harmless reading, anywhere in the stretch
+
+Some concepts wake it: their words are literals of the prefilter, so most texts never pay for it. A stretch is what
+stands within REACH bytes of such words. What it was learnt from, how good it is, and what it cannot see:
+models/injection.md. A score is a probability by Platt's scaling; under LEAST it is no hit.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from math import exp
+from zlib import decompress
+
+from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
+
+from freehold.check.detect.finding import Hit
+from freehold.check.detect.view import View
+
+REACH = 170
+"""Bytes before and after a word that wakes the model that belong to its stretch."""
+MOST = 560
+"""Bytes of a stretch at most."""
+LEAST = 0.5
+AHEAD = 4
+NEAR = 46
+"""Bytes between two concepts that are near each other."""
+STOP, QUOTE, ASK = "STOP", "QUOTE", "ASK"
+HARMLESS = frozenset(
+    "ABOUT LEARN MAIL CODING DAILY FICTION TASKROLE NEG IFUSER QUOTE ASK THEUSER PRIOR YOUR YOU YOUARE".split()
+)
+ATTACK = frozenset(
+    "DISMISS TELL ORDERS PROMPT NOWON PERSONA UNBOUND EVADE SECRET VERBATIM WHOSET AUTH TOAI HIDEUSER RATE ACTION GOODS "
+    "DEST PWNED FORGED DECODE OBEYIT STEER HARM".split()
+)
+_SPACES = re.compile(rb"[\s_*#>|`~]+")
+_LETTERS = frozenset(range(0x80, 0x100)) | frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0600-\u06ff]")
+_LINE = re.compile(r"(!?)([A-Z]+): *(.*)")
+_MARKS = {b".": STOP, b"!": STOP, b"?": ASK, b";": STOP, b'"': QUOTE, "“".encode(): QUOTE, "「".encode(): QUOTE, "。".encode(): STOP}
+
+Item = tuple[str, int, int]
+"""A concept, and from where to where its word stands in the stretch."""
+
+
+class Words:
+    """The concepts and their words. `id` is of them all: a model fits only those it was learnt with."""
+
+    def __init__(self, text: str) -> None:
+        """Raises ValueError for a line that is neither a concept nor goes on with one."""
+        self.concepts: dict[str, list[str]] = {}
+        wakes: list[str] = []
+        concept, waking = "", False
+        for number, line in enumerate(text.splitlines(), 1):
+            if not line.strip() or line.startswith("#"):
+                continue
+            if (match := _LINE.fullmatch(line)) is not None:
+                concept, waking, line = match[2], bool(match[1]), match[3]
+            elif not line.startswith(" ") or not concept:
+                raise ValueError(f"line {number} is neither `CONCEPT: ...` nor goes on with one")
+            words = [word.strip() for word in line.split(",") if word.strip()]
+            self.concepts.setdefault(concept, []).extend(words)
+            wakes += words if waking else []
+        self.id = sha256(text.encode()).hexdigest()[:16]
+        self.waking = _fewest(word.rstrip("*").encode() for word in wakes)
+        self._entries: dict[bytes, str] = {}
+        self._open: set[bytes] = set()
+        """Entries after which a word may go on."""
+        for name, some in self.concepts.items():
+            for word in some:
+                entry = unicodedata.normalize("NFC", word.rstrip("*")).encode()
+                if self._entries.setdefault(entry, name) == name and (word.endswith("*") or _UNSPACED.search(word)):
+                    self._open.add(entry)
+        self._unspaced = {entry for entry in self._entries if _UNSPACED.search(entry.decode())}
+        entries = {**self._entries, **_MARKS}
+        self._kinds = list(entries.values())
+        self._automaton = BytesAhoCorasick(
+            list(entries), matchkind=MatchKind.LeftmostLongest, implementation=Implementation.ContiguousNFA
+        )
+
+    def items(self, plain: bytes) -> list[Item]:
+        """Returns the concepts of a stretch, in its order, nothing twice."""
+        found: list[Item] = []
+        kinds, letters, length = self._kinds, _LETTERS, len(plain)
+        for number, start, end in self._automaton.find_matches_as_indexes(plain):
+            word = plain[start:end]
+            if word in _MARKS:
+                found.append((kinds[number], start, end))
+                continue
+            if word not in self._unspaced:
+                if start and plain[start - 1] in letters and word[0] in letters:
+                    continue
+                if end < length and plain[end] in letters and word[-1] in letters and word not in self._open:
+                    shorter = self._shorter(word)
+                    if shorter:
+                        found.append((self._entries[shorter], start, start + len(shorter)))
+                    continue
+            found.append((kinds[number], start, end))
+        return found
+
+    def _shorter(self, word: bytes) -> bytes:
+        """Returns the longest entry that `word` begins with and that ends where a word of it does, else nothing."""
+        while word:
+            word = word.rpartition(b" ")[0]
+            if word in self._entries:
+                return word
+        return b""
+
+
+def plain(low: bytes) -> bytes:
+    """Returns a stretch as its words are sought: one space between words, straight apostrophes."""
+    return _SPACES.sub(b" ", low.replace("’".encode(), b"'"))
+
+
+def features(items: Sequence[Item]) -> set[str]:
+    """Of one stretch; empty where nothing in it belongs to an attack, or only one thing does."""
+    kinds = {item[0] for item in items}
+    attack = kinds & ATTACK
+    if len(attack) < 2:
+        return set()
+    found = kinds - {STOP}
+    marks = [item for item in items if item[0] is not QUOTE]
+    for place, (first, _, end) in enumerate(marks):
+        if first is STOP or first is ASK:
+            continue
+        for second, start, _ in marks[place + 1 : place + 1 + AHEAD]:
+            if second is STOP or second is ASK or start - end > NEAR:
+                break
+            found.add(f"{first}>{second}")
+            if start - end <= 1:
+                found.add(f"{first}+{second}")
+    for harmless in kinds & HARMLESS:
+        for one in attack:
+            found.add(f"{one}&{harmless}")
+    return found
+
+
+class Model:
+    """A weight for each feature. Raises ValueError where the words are not those it was learnt with."""
+
+    def __init__(self, words: Words, learnt: Mapping[str, object]) -> None:
+        if learnt.get("words") != words.id:
+            raise ValueError("the injection model was learnt with other words: run models/train_injection.py")
+        self.words = words
+        self._bias = float(learnt["bias"])  # type: ignore[arg-type]
+        self._weights: dict[str, float] = dict(learnt["weights"])  # type: ignore[call-overload]
+
+    def score(self, found: Iterable[str]) -> float:
+        """Returns the probability that a stretch with these features is an injection; 0 for none."""
+        weights = [self._weights.get(one, 0.0) for one in found]
+        return 1.0 / (1.0 + exp(-max(-30.0, min(30.0, sum(weights) + self._bias)))) if weights else 0.0
+
+
+class Likeness:
+    """The detector."""
+
+    name = "injection-likeness"
+    exact = False
+    longest = MOST
+    type = "prompt_injection"
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.literals = model.words.waking
+
+    def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
+        low = view.low
+        for start, end in spans(low, places):
+            score = self._model.score(features(self._model.words.items(plain(low[start:end]))))
+            if score >= LEAST:
+                yield Hit(self.type, start, end, self.name, round(score, 3), 1)
+
+
+def spans(low: bytes, places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yields the stretches around words that wake the model: whole words, at most MOST bytes each."""
+    done = 0
+    for place in places:
+        if place < done:
+            continue
+        start = max(0, place - REACH)
+        last = max((other for other in places if place <= other <= start + MOST - REACH), default=place)
+        end = min(len(low), last + REACH, start + MOST)
+        done = last + 1
+        while 0 < start < place and low[start - 1] in _LETTERS:
+            start += 1
+        while place < end < len(low) and low[end] in _LETTERS and low[end - 1] in _LETTERS:
+            end -= 1
+        yield start, end
+
+
+def _fewest(literals: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Returns the literals without those that hold another one."""
+    found: list[bytes] = []
+    for literal in sorted(set(literals), key=lambda one: (len(one), one)):
+        if not any(other in literal for other in found):
+            found.append(literal)
+    return tuple(found)
+
+
+@cache
+def words() -> Words:
+    """The words that ship."""
+    return Words(files(__package__).joinpath("likeness.txt").read_text(encoding="utf-8"))
+
+
+@cache
+def shipped() -> Model:
+    """The model that ships. Raises ValueError where it is broken or was learnt with other words."""
+    packed = files(__package__).joinpath("likeness.bin").read_bytes()
+    return Model(words(), json.loads(decompress(packed)))
