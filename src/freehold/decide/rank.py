@@ -26,7 +26,7 @@ from freehold.decide.policy import Policy
 from freehold.decide.price import price
 from freehold.decide.world import World
 
-ENOUGH = 0.8
+ENOUGH = 0.75
 """Of the best candidate's predicted quality, where the rules name none."""
 NEAR = 1e-9
 TURNS_AHEAD = 1.0

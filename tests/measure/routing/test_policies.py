@@ -40,7 +40,7 @@ def test_only_models_that_training_put_near_the_hull_are_stayed_with() -> None:
 
     models = {
         "cheap": column(200, 1.0), "good": column(320, 3.0), "nearly": column(315, 3.0), "poor": column(240, 3.0),
-        "dear": column(321, 9.0),
+        "dear": column(321, 9.0), "never asked": Outcomes([None] * 400, None, [0.5] * 400),
     }  # fmt: skip
     table = Table("plain", ["what"] * 400, [""] * 400, models)
     assert [list(models)[place] for place in near(table, list(models))] == ["cheap", "good", "nearly", "dear"]

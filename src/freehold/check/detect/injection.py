@@ -43,6 +43,8 @@ WEAK = frozenset(
     {"jailbreak-word", "no-warnings", "from-now-on", "instead-of-task", "stay-in-character", "never-refuse"}
 )
 """Signs that say nothing alone: they only add to others."""
+LIKENESS = "injection-likeness"
+"""The model's sign: it has read what stands around."""
 _NEIGHBOURS = 1500
 """Bytes between phrases that still belong to one attempt."""
 _FORMATS = frozenset({"template-token", "role-tag", "role-line"})
@@ -82,6 +84,8 @@ def _together(group: list[Hit]) -> list[Hit]:
 def _alone(view: View, hit: Hit, hidden: bool) -> float:
     low = view.low
     score = hit.score
+    if hit.rule == LIKENESS:
+        return score
     quoted = _is_quoted(low, hit.start, hit.end)
     about = _ABOUT.search(low, max(0, hit.start - 160), hit.start) is not None or (
         _ABOUT.search(low, hit.end, min(len(low), hit.end + 100)) is not None

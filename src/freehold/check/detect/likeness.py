@@ -27,6 +27,7 @@ from zlib import decompress
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
 from freehold.check.detect.finding import Hit
+from freehold.check.detect.injection import LIKENESS
 from freehold.check.detect.view import View
 
 REACH = 170
@@ -45,6 +46,8 @@ ATTACK = frozenset(
     "DISMISS TELL ORDERS PROMPT NOWON PERSONA UNBOUND EVADE SECRET VERBATIM WHOSET AUTH TOAI HIDEUSER RATE ACTION GOODS "
     "DEST PWNED FORGED DECODE OBEYIT STEER HARM".split()
 )
+_FIELDS = re.compile(rb'(?:(?<=[:\[{,])|(?<=[:\[{,] ))"|"(?= ?[,:}\]])')
+"""Quotation marks of JSON: they part fields and quote nothing."""
 _SPACES = re.compile(rb"[\s_*#>|`~]+")
 _LETTERS = frozenset(range(0x80, 0x100)) | frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0600-\u06ff]")
@@ -71,8 +74,8 @@ class Words:
             elif not line.startswith(" ") or not concept:
                 raise ValueError(f"line {number} is neither `CONCEPT: ...` nor goes on with one")
             words = [word.strip() for word in line.split(",") if word.strip()]
-            self.concepts.setdefault(concept, []).extend(words)
-            wakes += words if waking else []
+            self.concepts.setdefault(concept, []).extend(word.lstrip("!") for word in words)
+            wakes += [word.lstrip("!") for word in words if waking or word.startswith("!")]
         self.id = sha256(text.encode()).hexdigest()[:16]
         self.waking = _fewest(word.rstrip("*").encode() for word in wakes)
         self._entries: dict[bytes, str] = {}
@@ -120,8 +123,8 @@ class Words:
 
 
 def plain(low: bytes) -> bytes:
-    """Returns a stretch as its words are sought: one space between words, straight apostrophes."""
-    return _SPACES.sub(b" ", low.replace("’".encode(), b"'"))
+    """Returns a stretch as its words are sought: one space between words, straight apostrophes, no marks of JSON."""
+    return _FIELDS.sub(b";", _SPACES.sub(b" ", low.replace("’".encode(), b"'")))
 
 
 def features(items: Sequence[Item]) -> set[str]:
@@ -166,7 +169,7 @@ class Model:
 class Likeness:
     """The detector."""
 
-    name = "injection-likeness"
+    name = LIKENESS
     exact = False
     longest = MOST
     type = "prompt_injection"
@@ -184,15 +187,15 @@ class Likeness:
 
 
 def spans(low: bytes, places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yields the stretches around words that wake the model: whole words, at most MOST bytes each."""
-    done = 0
-    for place in places:
-        if place < done:
-            continue
+    """Yields the stretches around words that wake the model, which are in order: whole words, at most MOST bytes each."""
+    index = 0
+    while index < len(places):
+        place = last = places[index]
         start = max(0, place - REACH)
-        last = max((other for other in places if place <= other <= start + MOST - REACH), default=place)
+        while index < len(places) and places[index] <= start + MOST - REACH:
+            last = max(last, places[index])
+            index += 1
         end = min(len(low), last + REACH, start + MOST)
-        done = last + 1
         while 0 < start < place and low[start - 1] in _LETTERS:
             start += 1
         while place < end < len(low) and low[end] in _LETTERS and low[end - 1] in _LETTERS:

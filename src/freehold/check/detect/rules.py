@@ -15,6 +15,7 @@ from freehold.check.detect.finding import DEFAULT_LABELS, ERROR, Finding, Hit, s
 from freehold.check.detect.hidden import hidden
 from freehold.check.detect.injection import weighed
 from freehold.check.detect.keys import known_keys
+from freehold.check.detect.likeness import Likeness, shipped
 from freehold.check.detect.links import Links
 from freehold.check.detect.numbers import Numbers
 from freehold.check.detect.personal import PERSONAL, Hosts
@@ -141,6 +142,7 @@ def _detectors(trusted_hosts: Collection[str]) -> tuple[list[Detector], list[Swe
     detectors: list[Detector] = [
         *known_keys(), *STRUCTURED, Urls(), PrivateKeys(), WebTokens(), Headers(), Assignments(),
         *PERSONAL, Hosts(), Links(trusted_hosts), *phrases, Encoded(lambda text: _judged(words, text)),
+        Likeness(shipped()),
     ]  # fmt: skip
     here = national.installed()
     if here:

@@ -38,12 +38,17 @@ class Ground(Struct):
 
 
 def near(train: Table, names: Sequence[str]) -> list[int]:
-    """Returns the places of those of `names` that were on the hull in training, or nearly."""
+    """Returns the places of those of `names` that were on the hull in training, or nearly; none that was never asked
+    there."""
     cost = np.array([float(np.mean(prices.realised(train, name))) for name in names])
     quality = accuracies(train, names)
-    asked = np.array([max(1, sum(one is not None for one in train.models[name].ok)) for name in names])
-    error = np.sqrt(quality * (1 - quality) / asked)
-    return np.flatnonzero(quality + error >= metrics.hull(cost, quality).at(cost)).tolist()
+    asked = np.array([sum(one is not None for one in train.models[name].ok) for name in names])
+    known = np.flatnonzero(asked > 0)
+    if not len(known):
+        return []
+    error = np.sqrt(quality * (1 - quality) / np.maximum(asked, 1))
+    height = metrics.hull(cost[known], quality[known]).at(cost[known])
+    return [int(place) for place in known[(quality + error)[known] >= height]]
 
 
 def weights_of(here: Ground) -> Floats:
