@@ -216,7 +216,7 @@ def provider_terms(site: Site) -> list[Finding]:
 
 def detectors(site: Site) -> list[Finding]:
     """Which rules run on requests, and which cannot because a package is not there."""
-    from freehold.serve.checks import compiled
+    from freehold.serve.safety.checks import compiled
 
     if site.config.checks.mode == "off":
         return [Finding("detectors", "ok", "nothing is looked for (checks.mode: off)")]

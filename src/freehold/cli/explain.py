@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from freehold.classify import Facts
     from freehold.cli.view import View
     from freehold.decide import Candidate, Choice, Deployment, Plan
-    from freehold.serve.checks import Checked
+    from freehold.serve.safety.checks import Checked
 
 _PIXEL = "data:image/png;base64,iVBORw0KGgo="
 _TOOL = {"type": "function", "function": {"name": "tool", "parameters": {"type": "object"}}}
@@ -212,7 +212,7 @@ def _checked(view: "View", principal: "Principal", model: str, body: bytes) -> "
     """Returns what the checks find, and the body without what they redact. Models that judge requests are not asked.
 
     Raises PolicyError for what they block."""
-    from freehold.serve.checks import compiled
+    from freehold.serve.safety.checks import compiled
 
     sent: Any = _Sent(body)
     looking = compiled(view.loaded.config).request(sent, principal, model, lambda *_: None)

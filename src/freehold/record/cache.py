@@ -9,8 +9,8 @@ and its content. A row that was damaged, copied to another digest or moved to an
 counts as absent. So does everything when the file cannot be read: a broken cache is an empty one, never an error.
 
 Reading is one look-up in the mapped file, without a lock that a writer could hold (WAL): it happens in the event loop.
-Whatever writes takes a thread (`serve/cache/life.py`), and whoever is killed in the middle of it has written nothing. A file
-that SQLite says is damaged is removed by the first writer that notices, under a lock, and begun anew.
+Whatever writes takes a thread (`serve/cache/life.py`), and whoever is killed in the middle of it has written nothing. A
+file that SQLite says is damaged is removed by the first writer that notices, under a lock, and begun anew.
 
 Bytes are counted by triggers, so that every writer sees the same sum; over the limit, the rows that were not asked for
 the longest are deleted. Times are Unix time in seconds. A row that comes from the future, because a clock was set back,

@@ -20,12 +20,12 @@ from freehold import __version__
 from freehold.admit.keys import Principal
 from freehold.dialects import chat, gemini, messages, ollama
 from freehold.errors import FreeholdError, MethodNotAllowed, NotFound, Unauthorized
-from freehold.serve.approval_paths import ApprovalPaths
 from freehold.serve.exchange import new_request_id
 from freehold.serve.feedback import Feedback
 from freehold.serve.gateway import Gateway
 from freehold.serve.kept_paths import KeptPaths
 from freehold.serve.lists import Lists
+from freehold.serve.safety.approval_paths import ApprovalPaths
 
 if TYPE_CHECKING:
     from freehold.serve.app import App

@@ -28,15 +28,15 @@ from freehold.labels import Label
 from freehold.labels.lattice import HIGHEST
 from freehold.labels.rules import HEADER as LABEL
 from freehold.serve import kept
-from freehold.serve import lowered as lowering
-from freehold.serve.checks import Checked
 from freehold.serve.endpoints import KEEPS
 from freehold.serve.exchange import Exchange
-from freehold.serve.flows import brought, not_kept, refuse_servers
 from freehold.serve.foresight import Foresight
 from freehold.serve.gateway import Gateway
-from freehold.serve.marks import names_of
-from freehold.serve.pseudonyms import Cover, below
+from freehold.serve.safety import lowered as lowering
+from freehold.serve.safety.checks import Checked
+from freehold.serve.safety.flows import brought, not_kept, refuse_servers
+from freehold.serve.safety.marks import names_of
+from freehold.serve.safety.pseudonyms import Cover, below
 from freehold.serve.sessions import lot, named, session_key
 
 SAYING = frozenset((LABEL, *HEADERS))

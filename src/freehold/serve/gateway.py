@@ -35,13 +35,13 @@ from freehold.own.catalog import served
 from freehold.own.guard import callers_fault, guard
 from freehold.own.tools import assist
 from freehold.record.receipts.keys import secret
-from freehold.serve import checks
 from freehold.serve.cache.responses import make_cache
 from freehold.serve.catalog import OWN, build_catalog, owned_specs
 from freehold.serve.exchange import Exchange
 from freehold.serve.gates import LLAMA, NOWHERE, PULLING, Gate
-from freehold.serve.guards import Guards
 from freehold.serve.rulebook import Rulebook
+from freehold.serve.safety import checks
+from freehold.serve.safety.guards import Guards
 from freehold.serve.shadow import Rule, Shadows
 from freehold.serve.shared import MOST_WATCHED, Shared
 

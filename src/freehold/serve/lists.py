@@ -17,7 +17,7 @@ from freehold.decide import Choice
 from freehold.dialects.ollama import catalog
 from freehold.errors import NotFound
 from freehold.serve.gateway import Gateway
-from freehold.serve.moderating import listed
+from freehold.serve.safety.moderating import listed
 
 if TYPE_CHECKING:
     from freehold.serve.control import Control

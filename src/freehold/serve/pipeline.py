@@ -26,18 +26,19 @@ from freehold.decide import Choice
 from freehold.dialects import responses
 from freehold.errors import BadRequest, NotFound
 from freehold.labels import UNKNOWN, Kind
-from freehold.serve import kept, moderating
+from freehold.serve import kept
 from freehold.serve.answer import send_stream, send_whole
-from freehold.serve.approvals import settle
 from freehold.serve.cascade import carry_out
 from freehold.serve.decision import decide, remember
 from freehold.serve.endpoints import KEEPS, LOADS, Endpoint, answer_loading
 from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
-from freehold.serve.guarding import guarding_for
-from freehold.serve.guards_answer import judge
-from freehold.serve.pseudonyms import covered
 from freehold.serve.recorder import RequestRecorder
+from freehold.serve.safety import moderating
+from freehold.serve.safety.approvals import settle
+from freehold.serve.safety.guarding import guarding_for
+from freehold.serve.safety.guards_answer import judge
+from freehold.serve.safety.pseudonyms import covered
 
 
 async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> None:

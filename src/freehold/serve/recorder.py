@@ -30,17 +30,17 @@ from freehold.labels import Label
 from freehold.record.entries import Decided, Intent, Outcome, Settlement
 from freehold.record.receipts.sent import Sink
 from freehold.serve.cache.ticket import Ticket
-from freehold.serve.checks import Checked
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.gateway import Gateway
-from freehold.serve.guarding import Guarding
 from freehold.serve.learning import decided, in_words
 from freehold.serve.lost import known as in_known_words
 from freehold.serve.lost import named
-from freehold.serve.marks import names_of
 from freehold.serve.outward import Source, declassified, may_fetch, outward, sink_of
 from freehold.serve.quality import broke_schema
 from freehold.serve.repeats import Asked
+from freehold.serve.safety.checks import Checked
+from freehold.serve.safety.guarding import Guarding
+from freehold.serve.safety.marks import names_of
 from freehold.serve.sessions import cached_next
 from freehold.serve.sessions import named as called
 

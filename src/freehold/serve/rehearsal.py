@@ -18,8 +18,8 @@ from freehold.labels.policies import CONTRACT, choices
 from freehold.labels.policies import rows as terms
 from freehold.serve.catalog import OWN, build_catalog
 from freehold.serve.foresight import Foresight
-from freehold.serve.guarded_text import check_families
 from freehold.serve.published import Rate
+from freehold.serve.safety.guarded_text import check_families
 
 
 def rehearse(loaded: Loaded) -> None:

@@ -19,7 +19,6 @@ from freehold.errors import ConfigError, EngineError
 from freehold.home import home, journal_dir, keys_file, run_dir
 from freehold.record.journal import Journal
 from freehold.record.metrics import Metrics
-from freehold.serve.approvals import Approvals
 from freehold.serve.board import Board
 from freehold.serve.cache.life import CacheLife
 from freehold.serve.cascade import Reliabilities
@@ -30,11 +29,12 @@ from freehold.serve.floors import Alarms
 from freehold.serve.foresight import FILE as PREDICTOR
 from freehold.serve.kept import KeptResponses
 from freehold.serve.learning import Learning
-from freehold.serve.marks import Marks
 from freehold.serve.outward import Receipted
 from freehold.serve.pressure import Pressure
 from freehold.serve.published import Engine, Local, Published, Rates, stamp
 from freehold.serve.rollout import Rollouts
+from freehold.serve.safety.approvals import Approvals
+from freehold.serve.safety.marks import Marks
 from freehold.serve.sessions import Sessions
 
 MOST_WATCHED = 2000

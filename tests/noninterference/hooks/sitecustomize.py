@@ -37,7 +37,7 @@ def _blind() -> None:
 
 def _forgetful() -> None:
     """Conversations have no high-water mark."""
-    from freehold.serve.marks import Marks
+    from freehold.serve.safety.marks import Marks
 
     Marks.look = lambda self, *_: None  # type: ignore[method-assign]
 

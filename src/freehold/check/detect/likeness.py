@@ -39,15 +39,16 @@ AHEAD = 4
 NEAR = 46
 """Bytes between two concepts that are near each other."""
 STOP, QUOTE, ASK = "STOP", "QUOTE", "ASK"
+_ONLY_WAKES = "WAKE"
 HARMLESS = frozenset(
-    "ABOUT LEARN MAIL CODING DAILY FICTION TASKROLE NEG IFUSER QUOTE ASK THEUSER PRIOR YOUR YOU YOUARE".split()
+    ["ABOUT", "LEARN", "MAIL", "CODING", "DAILY", "FICTION", "TASKROLE", "NEG", "IFUSER", "QUOTE", "ASK", "THEUSER", "PRIOR", "YOUR", "YOU", "YOUARE"]
 )
 ATTACK = frozenset(
-    "DISMISS TELL ORDERS PROMPT NOWON PERSONA UNBOUND EVADE SECRET VERBATIM WHOSET AUTH TOAI HIDEUSER RATE ACTION GOODS "
-    "DEST PWNED FORGED DECODE OBEYIT STEER HARM".split()
+    ["DISMISS", "TELL", "ORDERS", "PROMPT", "NOWON", "PERSONA", "UNBOUND", "EVADE", "SECRET", "VERBATIM", "WHOSET", "AUTH", "TOAI", "HIDEUSER", "RATE", "ACTION", "GOODS", "DEST", "PWNED", "FORGED", "DECODE", "OBEYIT", "STEER", "HARM"]
 )
 _FIELDS = re.compile(rb'(?:(?<=[:\[{,])|(?<=[:\[{,] ))"|"(?= ?[,:}\]])')
 """Quotation marks of JSON: they part fields and quote nothing."""
+_POINTS = frozenset((STOP, QUOTE, ASK))
 _SPACES = re.compile(rb"[\s_*#>|`~]+")
 _LETTERS = frozenset(range(0x80, 0x100)) | frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0600-\u06ff]")
@@ -74,7 +75,8 @@ class Words:
             elif not line.startswith(" ") or not concept:
                 raise ValueError(f"line {number} is neither `CONCEPT: ...` nor goes on with one")
             words = [word.strip() for word in line.split(",") if word.strip()]
-            self.concepts.setdefault(concept, []).extend(word.lstrip("!") for word in words)
+            if concept != _ONLY_WAKES:
+                self.concepts.setdefault(concept, []).extend(word.lstrip("!") for word in words)
             wakes += [word.lstrip("!") for word in words if waking or word.startswith("!")]
         self.id = sha256(text.encode()).hexdigest()[:16]
         self.waking = _fewest(word.rstrip("*").encode() for word in wakes)
@@ -128,10 +130,10 @@ def plain(low: bytes) -> bytes:
 
 
 def features(items: Sequence[Item]) -> set[str]:
-    """Of one stretch; empty where nothing in it belongs to an attack, or only one thing does."""
+    """Of one stretch; empty where nothing in it belongs to an attack, or there is nothing else."""
     kinds = {item[0] for item in items}
     attack = kinds & ATTACK
-    if len(attack) < 2:
+    if not attack or len(kinds - _POINTS) < 2:
         return set()
     found = kinds - {STOP}
     marks = [item for item in items if item[0] is not QUOTE]
@@ -181,9 +183,13 @@ class Likeness:
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         low = view.low
         for start, end in spans(low, places):
-            score = self._model.score(features(self._model.words.items(plain(low[start:end]))))
+            score = self.judge(low[start:end])
             if score >= LEAST:
                 yield Hit(self.type, start, end, self.name, round(score, 3), 1)
+
+    def judge(self, low: bytes) -> float:
+        """Returns the probability that a stretch in lower case is an injection."""
+        return self._model.score(features(self._model.words.items(plain(low))))
 
 
 def spans(low: bytes, places: Sequence[int]) -> Iterator[tuple[int, int]]:

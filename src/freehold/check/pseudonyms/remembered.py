@@ -2,9 +2,10 @@
 
 Most values say what they are wherever they stand: an address of mail, a card. Some do so only beside a word, such as a
 telephone number behind "call", and what a person's name is a model has found out. A client that later leaves that turn
-out and repeats the number alone would send what nobody recognises. So the mark of a conversation (serve/marks.py)
-remembers how many values of the second kind it has had, and a fingerprint of them in their order. A later turn repeats
-them all, because it repeats what was said before, and may add some; where it does not, it keeps the label.
+out and repeats the number alone would send what nobody recognises. So the mark of a conversation
+(serve/safety/marks.py) remembers how many values of the second kind it has had, and a fingerprint of them in their
+order. A later turn repeats them all, because it repeats what was said before, and may add some; where it does not, it
+keeps the label.
 """
 
 from collections.abc import Collection

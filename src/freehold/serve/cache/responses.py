@@ -33,9 +33,9 @@ from freehold.serve.cache.life import CacheLife
 from freehold.serve.cache.semantic import Semantic
 from freehold.serve.cache.ticket import Ruling, Ticket
 from freehold.serve.catalog import owned_specs
-from freehold.serve.checks import Checked
 from freehold.serve.endpoints import Endpoint
 from freehold.serve.exchange import Exchange
+from freehold.serve.safety.checks import Checked
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway

@@ -29,10 +29,10 @@ from freehold.serve.cache.key import ASKED as HEADER
 from freehold.serve.cache.key import Key, cache_control, excluded, key_of
 from freehold.serve.cache.render import Answered, Unfit, batched, named_anew, renamed, streamed, unpacked, whole
 from freehold.serve.cache.similar import Calibration
-from freehold.serve.checks import Checked
 from freehold.serve.endpoints import Endpoint
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.learning import in_words
+from freehold.serve.safety.checks import Checked
 
 if TYPE_CHECKING:
     from freehold.serve.cache.responses import ResponseCache

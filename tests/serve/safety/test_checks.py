@@ -14,8 +14,8 @@ from freehold.config.schema_checks import Checks as Settings
 from freehold.errors import ConfigError, PolicyError
 from freehold.labels import Label
 from freehold.labels.lattice import HIGHEST
-from freehold.serve import checks
-from freehold.serve.checks import Checked, Checks, compiled
+from freehold.serve.safety import checks
+from freehold.serve.safety.checks import Checked, Checks, compiled
 
 SECRET = "ghp_Wq7RrT2yUi9OpA5sDfGh4JkLzXcVbN0yMPpM"
 COUNTED: list[tuple[str, str, str]] = []

@@ -26,9 +26,9 @@ from freehold.config.schema_tools import Pseudonyms
 from freehold.decide.catalog import Deployment
 from freehold.dialects import embeddings, rerank
 from freehold.labels import Label
-from freehold.serve.checks import Checked, Checks
-from freehold.serve.guarding import Guarding, Restoring
-from freehold.serve.pseudonyms import Cover, covered
+from freehold.serve.safety.checks import Checked, Checks
+from freehold.serve.safety.guarding import Guarding, Restoring
+from freehold.serve.safety.pseudonyms import Cover, covered
 
 MAIL, CARD = "bob.jones@example.com", "4539 1488 0343 6467"
 PRINCIPAL = Principal("k")
@@ -101,7 +101,7 @@ async def test_a_detector_that_fails_keeps_the_label() -> None:
 
 
 async def test_a_detector_that_fails_only_on_the_second_look_keeps_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    from freehold.serve import pseudonyms
+    from freehold.serve.safety import pseudonyms
 
     monkeypatch.setattr(pseudonyms, "pseudonymise", lambda *_: 1 / 0)
     cover, checked, _ = await cover_of(said(f"I am {MAIL}"))

@@ -23,9 +23,9 @@ from freehold.dialects import conversation as talk
 from freehold.dialects.conversation import Choice, Reply
 from freehold.dialects.embeddings import EmbeddingRequest
 from freehold.errors import PolicyError
-from freehold.serve import pseudonyms
-from freehold.serve.checks import Checked, Checks
 from freehold.serve.endpoints import find
+from freehold.serve.safety import pseudonyms
+from freehold.serve.safety.checks import Checked, Checks
 
 ACTIONS = get_args(RequestAction)
 LABELS = {"secret": 3, "credit_card": 2, "us_ssn": 3, "iban": 2}

@@ -18,8 +18,8 @@ from freehold.classify import Facts
 from freehold.dialects.conversation import Event, Finished
 from freehold.errors import ClientGone, PolicyError
 from freehold.labels import Label
-from freehold.serve.approvals import Question
 from freehold.serve.exchange import Exchange
+from freehold.serve.safety.approvals import Question
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway

@@ -12,8 +12,8 @@ from freehold.dialects.conversation import Conversation, Text, Turn
 from freehold.errors import InternalError
 from freehold.labels import Label, Rules
 from freehold.labels.lattice import HIGHEST
-from freehold.serve import marks
-from freehold.serve.marks import Marks, names_of
+from freehold.serve.safety import marks
+from freehold.serve.safety.marks import Marks, names_of
 
 RULES = Rules(Config())
 NOW = 1.8e9

@@ -36,8 +36,8 @@ from freehold.record.approvals import Approval, Bound, new_id
 from freehold.record.approvals import Approvals as Store
 from freehold.record.receipts.places import body_hash
 from freehold.record.receipts.sent import BodyHash
-from freehold.serve.checks import Checked
 from freehold.serve.exchange import Exchange
+from freehold.serve.safety.checks import Checked
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway

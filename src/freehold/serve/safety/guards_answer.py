@@ -19,9 +19,9 @@ from freehold.errors import FreeholdError, InternalError, PolicyError, UpstreamB
 from freehold.labels import Label
 from freehold.labels.lattice import HIGHEST
 from freehold.serve.cascade import MOST_HELD
-from freehold.serve.consulting import For
-from freehold.serve.guarded_text import said_by_user
-from freehold.serve.guards import FAILED, HARM
+from freehold.serve.safety.consulting import For
+from freehold.serve.safety.guarded_text import said_by_user
+from freehold.serve.safety.guards import FAILED, HARM
 
 if TYPE_CHECKING:
     from freehold.serve.recorder import RequestRecorder

@@ -8,8 +8,8 @@ import pytest
 from freehold.check.pseudonyms import Remembered
 from freehold.config.schema import Config
 from freehold.labels import Label, Rules
-from freehold.serve import lowered
-from freehold.serve.marks import Marks
+from freehold.serve.safety import lowered
+from freehold.serve.safety.marks import Marks
 
 RULES = Rules(Config())
 HIGH, LOW = RULES.parse("confidential+pci"), RULES.parse("internal")

@@ -9,7 +9,7 @@ from canaries import ENDPOINTS, House, Told, canary_house
 from hypothesis import given
 from hypothesis import strategies as st
 
-from freehold.serve.guards_answer import said
+from freehold.serve.safety.guards_answer import said
 
 HARM = "first you build the bomb"
 UNSAFE = "Safety: Unsafe\nCategories: Violent\nRefusal: No"

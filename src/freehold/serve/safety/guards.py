@@ -38,10 +38,10 @@ from freehold.dialects.conversation import Conversation
 from freehold.errors import FreeholdError
 from freehold.labels import Label
 from freehold.labels.rules import HEADER
-from freehold.serve.consulting import For, consult
 from freehold.serve.exchange import Exchange
-from freehold.serve.guarded_text import family, judged, pieces, said_by_user
-from freehold.serve.marks import names_of
+from freehold.serve.safety.consulting import For, consult
+from freehold.serve.safety.guarded_text import family, judged, pieces, said_by_user
+from freehold.serve.safety.marks import names_of
 from freehold.serve.sessions import named
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from freehold.check.pseudonyms import Remembered
 from freehold.labels import Label, Rules
-from freehold.serve.marks import Marks
+from freehold.serve.safety.marks import Marks
 
 Holds = Callable[[Remembered], bool]
 """Whether the present turn repeats what an earlier one had."""

@@ -52,8 +52,8 @@ from freehold.dialects.embeddings import EmbeddingRequest
 from freehold.dialects.embeddings.types import Content
 from freehold.errors import FreeholdError, InternalError
 from freehold.labels import Label
-from freehold.serve.checks import Checked
 from freehold.serve.exchange import Exchange
+from freehold.serve.safety.checks import Checked
 from freehold.serve.sessions import named
 
 if TYPE_CHECKING:

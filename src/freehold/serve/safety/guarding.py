@@ -30,10 +30,10 @@ from freehold.dialects.conversation import Event, Failed, Metered, Reply, Tool, 
 from freehold.dialects.sse import SseSplitter, parse_event, sse
 from freehold.errors import PolicyError, UpstreamBroken
 from freehold.labels import Label
-from freehold.serve.asking import Ask, AskingReader, asker, stopped
-from freehold.serve.checks import Checked, Count
 from freehold.serve.exchange import Exchange
-from freehold.serve.pseudonyms import Cover
+from freehold.serve.safety.asking import Ask, AskingReader, asker, stopped
+from freehold.serve.safety.checks import Checked, Count
+from freehold.serve.safety.pseudonyms import Cover
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway

@@ -13,7 +13,7 @@ from freehold.check.moderate.verdict import Verdict
 from freehold.config.schema import Config
 from freehold.dialects.conversation import Conversation, Text, Turn
 from freehold.errors import ConfigError
-from freehold.serve.consulting import For, consult
+from freehold.serve.safety.consulting import For, consult
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway

@@ -27,9 +27,9 @@ from freehold.errors import EngineError
 from freehold.labels import Label
 from freehold.labels.rules import HEADER
 from freehold.record.entries import Cached, Intent, Settlement
-from freehold.serve.consulting import For
 from freehold.serve.exchange import Exchange, line
-from freehold.serve.guarded_text import family, judged, pieces, said_by_user, worst
+from freehold.serve.safety.consulting import For
+from freehold.serve.safety.guarded_text import family, judged, pieces, said_by_user, worst
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway

@@ -18,7 +18,7 @@ from freehold.dialects import chat
 from freehold.dialects.conversation import Choice, Conversation, Reply, Text, Thinking, ToolCall, Turn, Usage
 from freehold.errors import UpstreamBroken
 from freehold.labels import Label
-from freehold.serve.guarding import Guarding, Restoring
+from freehold.serve.safety.guarding import Guarding, Restoring
 
 RULES = Rules()
 SILENT = Policy(RULES, {"detector_error": "allow"}, report=False)

@@ -4,7 +4,7 @@ The whole body is looked at, as one text (check/body.py), before it is decided w
 covered, those with fields that nobody here knows included. What comes of it:
 
     label     the request's label rises, and with it who may answer
-    pseudonymise  the same, and whoever is not cleared for it gets placeholders (serve/pseudonyms.py)
+    pseudonymise  the same, and whoever is not cleared for it gets placeholders (serve/safety/pseudonyms.py)
     own       owned models only
     redact    a mark stands in its place; the body is looked at once more, and refused if something is left
     ask       a person decides (approvals.py)
@@ -57,7 +57,7 @@ from freehold.labels.lattice import HIGHEST
 from freehold.serve.exchange import Exchange
 
 if TYPE_CHECKING:
-    from freehold.serve.guards import Owned
+    from freehold.serve.safety.guards import Owned
 
 PIECE = 1 << 18
 """Characters that are looked at in one go: some milliseconds."""
