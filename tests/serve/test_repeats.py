@@ -139,7 +139,7 @@ SMALL = Deployment("own/small", "own", "small", "chat", owned=True)
 
 def test_a_decision_is_written_down_in_figures_and_names() -> None:
     known = Facts("auto", frozenset({"tools", "schema"}), 120, 1024, limit=800)
-    known.reading = Reading((0.5, -1.0), terms=3, signs=("maths",))
+    known.reading = Reading((0.5, -1.0), terms=3)
     plan = Plan(
         (SMALL,), "cheapest", (), (Candidate("own/small", 0.87654, 1.5e-6, 2e-6, 0.25, chance=0.98),), "auto",
         "cheapest", 0.98,

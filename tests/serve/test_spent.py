@@ -85,8 +85,8 @@ def test_the_sums_are_made_again_when_something_came_in_or_a_day_began(home: Pat
     spending.publish(store.connection, config, noon)
     with store.transaction() as connection:
         route = store.routes["bot", "m", "lab/small", "lab", "small", "chat", False]
-        row = (noon // 3600, route, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 7)
-        connection.execute(f"INSERT INTO spend VALUES ({', '.join('?' * 13)})", row)
+        row = (noon // 3600, route, 1, 1, 0, 0, 0, 0, 0, 1, 0, 1, 7, 0)
+        connection.execute(f"INSERT INTO spend VALUES ({', '.join('?' * len(row))})", row)
     spending.changed = True
     spending.publish(store.connection, config, noon + 2)
     spent.refresh()
