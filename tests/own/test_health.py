@@ -329,6 +329,16 @@ def test_what_was_measured_replaces_the_assumption() -> None:
     assert judge.excuse(seen) == pytest.approx(3 * (1.0 + 1.0))
 
 
+def test_reading_is_known_to_be_no_slower_than_writing() -> None:
+    """Prompts of a few tokens say nothing of reading, answers to them do."""
+    judge = Judge(10.0)
+    judge.answered(5, 0.01, 101, 1.01)
+    assert judge.excuse(Seen(0.0, 1, prompt_tokens=60)) == pytest.approx(3 * 60 / 101, rel=0.02)
+    slow = Judge(10.0)
+    slow.answered(5, 0.5, 2, 1.5)
+    assert slow.excuse(Seen(0.0, 1, prompt_tokens=60)) == 60 / UNMEASURED_READ
+
+
 @pytest.mark.parametrize("readable", [True, False])
 def test_a_counter_that_stands_still_leaves_no_excuse(readable: bool) -> None:
     judge = Judge(10.0, counts="steps")
@@ -353,8 +363,16 @@ def test_a_counter_that_cannot_be_read_excuses_one_batch_of_a_prompt() -> None:
     judge.answered(10_000, 10.0, 5, 11.0)
     judge.look(Seen(0.0, 1, last_start=0.0, prompt_tokens=100_000, progress=5))
     judge.look(Seen(11.0, 1, prompt_tokens=100_000))
-    assert judge.probed(19.0, token=False).state == "suspect"
-    assert judge.look(Seen(10.0 + 3 * BATCH / 1000 + 1, 1, prompt_tokens=100_000)).state == "wedged"
+    batch = 3 * BATCH / 1000
+    assert judge.probed(1.5 * batch - 1, token=False).state == "suspect"
+    assert judge.look(Seen(1.5 * batch + 1, 1, prompt_tokens=100_000)).state == "wedged"
+
+
+def test_work_that_takes_less_than_the_patience_adds_nothing_to_it() -> None:
+    judge = Judge(10.0)
+    judge.look(Seen(0.0, 1, last_start=0.0, prompt_tokens=100))
+    judge.look(Seen(11.0, 1, prompt_tokens=100))
+    assert judge.probed(16.0, token=False).state == "wedged"
 
 
 def test_a_counter_read_for_the_first_time_proves_nothing_yet() -> None:

@@ -165,8 +165,14 @@ class Judge:
         if output_tokens > 1 and writing > 0:
             self._writing.append(output_tokens / writing)
 
+    def _honest(self, seen: Seen) -> float:
+        """The seconds of silence that may still be honest: work that is known of, half as much again but at most T more,
+        and never less than T."""
+        work = self.excuse(seen)
+        return max(self.patience, work + min(self.patience, work / 2))
+
     def excuse(self, seen: Seen) -> float:
-        """Returns the seconds, past T, for which silence may have an honest reason."""
+        """Returns the seconds of silence for which an honest reason is known."""
         enough = STILL * self.patience
         still = self._progress is not None and self._read - self._still >= enough and seen.at - self._read <= enough
         steps = self._counts == "steps"
@@ -174,6 +180,9 @@ class Judge:
         if seen.prompt_tokens and not (still and steps):
             tokens = min(seen.prompt_tokens, BATCH) if steps and self._readable else seen.prompt_tokens
             reading = _duration(tokens, self._reading, UNMEASURED_READ)
+            if self._writing and not self._reading:
+                # Each token written takes a pass of its own; those of a prompt share them, so none takes longer.
+                reading = min(reading, _duration(tokens, self._writing, UNMEASURED_READ))
         if seen.unseen_tokens and not (self._readable and self._counts != "ends"):
             writing = _duration(seen.unseen_tokens, self._writing, UNMEASURED_WRITE)
         return min(LONGEST, reading + writing)
@@ -213,7 +222,7 @@ class Judge:
         if silent < patience:
             return FINE
         since = at - silent
-        if self._failed and silent >= patience + self.excuse(seen):
+        if self._failed and silent >= self._honest(seen):
             why = f"no byte for {silent:.1f} s with {seen.inflight} requests in flight, and none for a one-token probe"
             return Verdict("wedged", since, why=why)
         probe = None
