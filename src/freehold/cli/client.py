@@ -7,6 +7,7 @@ The local key is sent to the local gateway only, never to another URL.
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -128,6 +129,18 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True  # somebody else's
     except (ProcessLookupError, OverflowError):
+        return False
+    return True
+
+
+def reload_running() -> bool:
+    """Tells the gateway that runs from this FREEHOLD_HOME to read its configuration again; whether there is one."""
+    gateway = running()
+    if gateway is None:
+        return False
+    try:
+        os.kill(gateway.pid, signal.SIGHUP)
+    except ProcessLookupError:
         return False
     return True
 

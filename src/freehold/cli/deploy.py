@@ -5,7 +5,6 @@ told at once. freehold.yaml wins, so a model that has an entry there is changed 
 """
 
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +91,9 @@ def command(
     else:
         rules = {"percent": canary, "requests": requests, "promote": False if no_promote else None}
         said = _deploy(name, version, file, given, adapters, rules if canary is not None else None)
-    told = _tell()
+    from freehold.cli.client import reload_running
+
+    told = reload_running()
     if as_json:
         output.emit({"name": name, "done": said, "gateway": told})
     else:
@@ -351,17 +352,3 @@ def _replace(entries: "list[Owned]", name: str, entry: "Owned | None") -> None:
             return
     if entry is not None:
         entries.append(entry)
-
-
-def _tell() -> bool:
-    """Tells the gateway that runs from this FREEHOLD_HOME to look again; returns whether there is one."""
-    from freehold.cli.client import running
-
-    gateway = running()
-    if gateway is None:
-        return False
-    try:
-        os.kill(gateway.pid, signal.SIGHUP)
-    except ProcessLookupError:
-        return False
-    return True

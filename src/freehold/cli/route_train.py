@@ -1,7 +1,5 @@
 """`freehold route train`: learns from one's own outcomes who answers what well, and calibrates quality floors."""
 
-import os
-import signal
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,6 +82,7 @@ def command(
     from freehold.measure.routing.needs import numpy_installed
 
     numpy_installed()
+    from freehold.cli.client import reload_running
     from freehold.home import home
     from freehold.measure.routing.train import train
 
@@ -98,7 +97,7 @@ def command(
     floors = target.with_name(target.name + FLOORS)
     why_not = _why_not(trained, floors) if if_better else None
     old = _written(trained, target, floors) if why_not is None else None
-    reloaded = if_better and why_not is None and out is None and _tell()
+    reloaded = if_better and why_not is None and out is None and reload_running()
     if why_not is not None:
         trained.notes.append(f"nothing was written, the one in force stays: {why_not}")
     told = Told(
@@ -180,20 +179,6 @@ def _written(trained: "Trained", target: Path, floors: Path) -> Path | None:
     write_private(floors, msgspec.json.encode(trained.certificates))
     predict.save(trained.predictor, target)
     return old
-
-
-def _tell() -> bool:
-    """Tells the gateway that runs from this FREEHOLD_HOME to read its configuration again; whether there is one."""
-    from freehold.cli.client import running
-
-    gateway = running()
-    if gateway is None:
-        return False
-    try:
-        os.kill(gateway.pid, signal.SIGHUP)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def show(told: Told) -> None:

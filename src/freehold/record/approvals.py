@@ -18,7 +18,6 @@ shown on demand they would have to be kept, or be fetched from one process of se
 caller, by the request's id. Times are Unix times in seconds.
 """
 
-import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -30,6 +29,7 @@ import msgspec
 from msgspec import Struct
 
 from freehold.errors import InternalError
+from freehold.record.private import open_private
 
 State = Literal["pending", "approved", "denied", "withdrawn", "used", "expired"]
 KEPT: Final = 30 * 86_400
@@ -111,19 +111,7 @@ class Approvals:
 
     def __init__(self, path: Path) -> None:
         """Raises InternalError when the file cannot be used."""
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("PRAGMA secure_delete = ON")
-            self._connection.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise InternalError(
-                f"approvals cannot be kept in {path}: {error}",
-                code="store_unavailable",
-                hint="check the folder's rights and free space",
-            ) from error
+        self._connection = open_private(path, _SCHEMA, "approvals")
 
     def close(self) -> None:
         self._connection.close()

@@ -8,7 +8,6 @@ One SQLite file beside the ledger, shared by all workers of the host (WAL, short
 so it is readable by its owner only. Nothing here is on the way of a request that does not ask for it.
 """
 
-import os
 import sqlite3
 import time
 from pathlib import Path
@@ -18,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from freehold.errors import InternalError
+from freehold.record.private import open_private
 
 DAY: Final = 86_400
 MOST_TURNS: Final = 1_000
@@ -50,19 +50,7 @@ class Responses:
     def __init__(self, path: Path, days: int) -> None:
         """`days`: how long a response is kept. Raises InternalError when the file cannot be used."""
         self._days = days
-        try:
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            self._connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-            self._connection.execute("PRAGMA journal_mode = WAL")
-            self._connection.execute("PRAGMA synchronous = NORMAL")
-            self._connection.execute("PRAGMA secure_delete = ON")
-            self._connection.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as error:
-            raise InternalError(
-                f"responses cannot be kept in {path}: {error}",
-                code="store_unavailable",
-                hint="check the folder's rights and free space, or send store: false",
-            ) from error
+        self._connection = open_private(path, _SCHEMA, "responses", ", or send store: false")
 
     def close(self) -> None:
         self._connection.close()

@@ -38,7 +38,7 @@ from freehold.errors import ConfigError, FreeholdError
 from freehold.home import home, run_dir, write_private
 from freehold.own.catalog import unpulled, words
 from freehold.serve.given import Given
-from freehold.serve.processes import Snapshotted
+from freehold.serve.processes import Snapshotted, run_child
 from freehold.serve.up import MAX_PAUSE, listen, only_one, say
 
 SOCKET = "egress.sock"
@@ -152,9 +152,16 @@ class Outer:
             self._egress_listener, record, theirs, self._key, os.geteuid(),
             self._witness.user if self._witness is not None else None, self._orders,
         )  # fmt: skip
+
+        def child() -> None:
+            ours.close()
+            self._listener.close()
+            os.close(self._lock)
+            run(start, os.environ)
+
         pid = os.fork()
         if pid == 0:
-            _child(lambda: run(start, os.environ), [ours, self._listener], [self._lock])
+            run_child(child, _SIGNALS)
         os.close(record)
         theirs.close()
         if self._control is not None:
@@ -312,26 +319,6 @@ def _pull(config: Config) -> None:
         done = subprocess.run([*command, *words(config).get(name, ())], stdout=sys.stderr)  # noqa: S603
         if done.returncode != 0:
             say(f"{name} was not pulled and is not served; freehold pull, elsewhere, brings it at any time")
-
-
-def _child(body: Callable[[], None], sockets: list[socket.socket], descriptors: list[int]) -> None:
-    """The rest of a forked process."""
-    status = 1
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        for one in sockets:
-            one.close()
-        for descriptor in descriptors:
-            os.close(descriptor)
-        body()
-        status = 0
-    except FreeholdError as error:
-        say(str(error))
-    except BaseException:
-        sys.excepthook(*sys.exc_info())
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def _stop(pid: int, patience: float) -> None:

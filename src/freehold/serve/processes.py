@@ -2,8 +2,11 @@
 
 import os
 import resource
-from collections.abc import Mapping
+import signal
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -13,12 +16,13 @@ from freehold.config import load as config_load
 from freehold.config.load import Loaded, loads
 from freehold.config.problems import file_error
 from freehold.egress.kernel import die_with_parent
+from freehold.errors import FreeholdError
 from freehold.home import write_private
 from freehold.own.catalog import engine_specs
 from freehold.own.weights.store import open_store
 from freehold.serve.rehearsal import rehearse
 
-__all__ = ["Snapshotted", "die_with_parent"]
+__all__ = ["Snapshotted", "die_with_parent", "run_child"]
 
 
 def no_cores() -> None:
@@ -114,3 +118,23 @@ def _content(path: Path) -> bytes:
         return b""
     except OSError as error:
         raise file_error(path, f"the file cannot be read: {error.strerror or error}") from None
+
+
+def run_child(body: Callable[[], None], blocked: set[signal.Signals]) -> NoReturn:
+    """The rest of a process that was just forked: runs `body` and ends with 0, 130 for SIGINT, else 1 with a reason on
+    stderr. Signals that the parent waits for, `blocked` there, come again. It never returns, so that nothing of the
+    parent is run twice."""
+    status = 1
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, blocked)
+        body()
+        status = 0
+    except KeyboardInterrupt:
+        status = 130
+    except FreeholdError as error:
+        sys.stderr.write(f"freehold: {error}\n")
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stderr.flush()
+        os._exit(status)

@@ -29,7 +29,7 @@ from freehold.errors import ConfigError, FreeholdError
 from freehold.home import run_dir, write_private
 from freehold.record.metrics import forget
 from freehold.serve.given import Given
-from freehold.serve.processes import Snapshotted, die_with_parent
+from freehold.serve.processes import Snapshotted, die_with_parent, run_child
 
 BACKLOG = 2048
 MAX_PAUSE = 10.0
@@ -155,25 +155,16 @@ class Up:
     def _fork(self, body: Callable[[], None]) -> int:
         sys.stdout.flush()
         sys.stderr.flush()
-        pid = os.fork()
-        if pid:
-            return pid
-        status = 1
-        try:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+        def child() -> None:
             if self._lock >= 0:
                 os.close(self._lock)
             body()
-            status = 0
-        except KeyboardInterrupt:
-            status = 130
-        except FreeholdError as error:
-            say(str(error))
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
+
+        pid = os.fork()
+        if pid == 0:
+            run_child(child, _SIGNALS)
+        return pid
 
     def _reap(self) -> None:
         while True:
