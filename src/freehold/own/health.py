@@ -166,8 +166,8 @@ class Judge:
             self._writing.append(output_tokens / writing)
 
     def _honest(self, seen: Seen) -> float:
-        """The seconds of silence that may still be honest: work that is known of, half as much again but at most T more,
-        and never less than T."""
+        """The seconds of silence that may still be honest: work that is known of, half as much again but at most T
+        more, and never less than T."""
         work = self.excuse(seen)
         return max(self.patience, work + min(self.patience, work / 2))
 
