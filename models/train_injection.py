@@ -2,14 +2,17 @@
 
     injection/templates.txt   what attacks and their look-alikes are made of, in the concepts of likeness.txt
     injection/attacks.txt     attacks written one by one; injection/benign.txt look-alikes: even lines are learnt from,
-                              odd lines are kept aside for the figures, and so are those of tests/support/said.py
-    ../shared                 ordinary questions, and requests that programs sent to models: half of them, by a hash,
-                              to learn what is no attack; the other half for the figures
+                              odd lines are kept aside for the figures, and so are injection/blind.txt and third.txt
+    tests/support/said.py     attacks and look-alikes that the rules were written with
+    ../shared                 ordinary questions, and requests that programs sent to models, and with them Python's own
+                              help and library: half of them, by a hash, to learn what is no attack; the other half
+                              for the figures
 
 Each template is filled many times by a seeded generator with the words of src/freehold/check/detect/likeness.txt; a
 logistic regression is fitted to the features of check/detect/likeness.py and its scores are made probabilities
 (Platt 1999) on templates that it was not fitted on (four folds over templates). The file that ships is then fitted on
-all. About a minute on one core; one seed gives one file. How good it is, and what it cannot see: injection.md.
+all. About a minute on one core; one seed and one version of Python give one file. How good it is, and what it cannot
+see: injection.md.
 
     pip install numpy
     python models/train_injection.py                     # figures, and the file that ships
@@ -19,23 +22,27 @@ all. About a minute on one core; one seed gives one file. How good it is, and wh
 import argparse
 import gzip
 import json
+import pydoc_data.topics
 import random
 import sys
+import sysconfig
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from ahocorasick_rs import BytesAhoCorasick
 
 from freehold.check.detect import Rules, scan
-from freehold.check.detect.likeness import Model, Words, features, plain, shipped, spans, words
+from freehold.check.detect.likeness import SHORT, Model, Words, features, named, plain, shipped, spans, words
 from freehold.check.detect.view import View
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(Path(__file__).parent), str(ROOT / "tests" / "support")]
 
 from said import ATTACKS, HARMLESS  # noqa: E402
+
 from train_moderation import fill, half, platt, public_texts  # noqa: E402
 
 HERE = Path(__file__).with_name("injection")
@@ -48,8 +55,9 @@ LEAST_SOURCES = 2
 """A feature that fewer templates and texts have is left out."""
 PENALTY = 3e-4
 WRITTEN_WEIGHT = 1.5
-PLAIN_WEIGHT = 0.15
-"""What a sentence written one by one, and a stretch of an ordinary text, weighs where a template weighs 1."""
+PIECE = 4096
+PLAIN_TOTAL = 220.0
+"""What a sentence written one by one weighs where a template weighs 1, and what all ordinary texts do together."""
 SMALLEST = 0.02
 """Weights nearer to 0 do not ship."""
 MISSING = "`../shared` is not here: ordinary texts are part of what the model is learnt from"
@@ -82,6 +90,10 @@ def written(path: Path, *, learnt: bool) -> list[str]:
     return found
 
 
+def blind(name: str, kind: str) -> list[str]:
+    return [line.replace("\\n", "\n") for section, line in sections(HERE / name) if section == kind]
+
+
 def requests(folder: Path) -> list[str]:
     """What programs sent to models, their system messages and tools included."""
     with gzip.open(folder / "recorded" / "exchanges.jsonl.gz", "rt", encoding="utf-8") as file:
@@ -89,11 +101,21 @@ def requests(folder: Path) -> list[str]:
     return sorted({one if isinstance(one, str) else json.dumps(one, ensure_ascii=False) for one in sent if one})
 
 
+def technical() -> list[str]:
+    """Pieces of Python's own help and library: what speaks of rules, prompts and hidden things without any harm."""
+    folder = Path(sysconfig.get_paths()["stdlib"])
+    texts = [
+        *pydoc_data.topics.topics.values(),
+        *(path.read_text(errors="replace") for path in sorted(folder.glob("*.py"))),
+    ]
+    return [text[start : start + PIECE] for text in texts for start in range(0, len(text), PIECE)]
+
+
 def seen(text: str, all_words: Words, wakes: Callable[[bytes], Iterable[int]]) -> Iterator[frozenset[str]]:
-    """What the model is shown of a text, stretch by stretch. A template is one stretch whether it wakes the model or not."""
+    """What the model is shown of a text, stretch by stretch: those around `wakes`."""
     low = View(text).low
     for start, end in spans(low, sorted(wakes(low))):
-        yield frozenset(features(all_words.items(plain(low[start:end]))))
+        yield frozenset(map(named, features(all_words.items(plain(low[start:end])))))
 
 
 def rows(all_words: Words, plain_texts: list[str], seed: int) -> tuple[list[Row], int]:
@@ -113,12 +135,15 @@ def rows(all_words: Words, plain_texts: list[str], seed: int) -> tuple[list[Row]
         texts = [fill(line, slots, rng).lower() for _ in range(FILLS)]
         add((one for text in texts for one in seen(text, all_words, everywhere)), name == "attack", 1.0)
     for path, attack in ((HERE / "attacks.txt", True), (HERE / "benign.txt", False)):
-        for text in written(path, learnt=True):
+        for text in (*written(path, learnt=True), *(ATTACKS if attack else HARMLESS)):
             add(seen(text, all_words, everywhere), attack, WRITTEN_WEIGHT)
     count = source
     waking = _wakes(all_words)
-    for text in plain_texts:
-        add(seen(text, all_words, waking), False, PLAIN_WEIGHT)
+    shown = [[one for one in seen(text, all_words, waking if len(text) > SHORT else everywhere) if one]
+             for text in plain_texts]  # fmt: skip
+    shown = [some for some in shown if some]
+    for some in shown:
+        add(some, False, PLAIN_TOTAL / len(shown))
     return made, count
 
 
@@ -127,10 +152,13 @@ def _from_the_start(low: bytes) -> list[int]:
 
 
 def _wakes(all_words: Words) -> Callable[[bytes], list[int]]:
-    from ahocorasick_rs import BytesAhoCorasick
-
     automaton = BytesAhoCorasick(list(all_words.waking))
-    return lambda low: [start for _, start, _ in automaton.find_matches_as_indexes(low, overlapping=True)]
+
+    def wakes(low: bytes) -> list[int]:
+        seen_at = {start for _, start, _ in automaton.find_matches_as_indexes(low, overlapping=True)}
+        return [place for place in seen_at if all_words.wakes(low, place)]
+
+    return wakes
 
 
 def fit(columns: list[np.ndarray], labels: np.ndarray, weight: np.ndarray, width: int) -> tuple[np.ndarray, float]:
@@ -169,7 +197,9 @@ def train(all_words: Words, plain_texts: list[str], seed: int) -> dict[str, obje
     held = np.zeros(len(made))
     for number in range(FOLDS):
         inside = fold != number
-        w, b = fit([one for one, keep in zip(columns, inside, strict=True) if keep], labels[inside], weight[inside], len(names))
+        w, b = fit(
+            [one for one, keep in zip(columns, inside, strict=True) if keep], labels[inside], weight[inside], len(names)
+        )
         for row in np.flatnonzero(~inside):
             held[row] = w[columns[row]].sum() + b
     slope, shift = platt(held, labels, weight)
@@ -179,7 +209,9 @@ def train(all_words: Words, plain_texts: list[str], seed: int) -> dict[str, obje
         print(f"held out, {what}: recall {np.average(on, weights=weight[chosen] * attack) if attack.any() else 0:.3f}, "
               f"false alarms {np.average(on, weights=weight[chosen] * ~attack):.4f}")  # fmt: skip
     w, b = fit(columns, labels, weight, len(names))
-    kept = {name: round(float(one * slope), 2) for name, one in zip(names, w, strict=True) if abs(one * slope) >= SMALLEST}
+    kept = {
+        name: round(float(one * slope), 2) for name, one in zip(names, w, strict=True) if abs(one * slope) >= SMALLEST
+    }
     print(f"{count} templates and sentences, {len(made)} rows, {len(kept)} of {len(names)} features")
     return {"words": all_words.id, "bias": round(b * slope + shift, 3), "weights": kept}
 
@@ -194,9 +226,13 @@ def figures(shared: Path) -> None:
     sets: list[tuple[str, list[str]]] = [
         ("attacks kept aside", written(HERE / "attacks.txt", learnt=False)),
         ("attacks learnt from", written(HERE / "attacks.txt", learnt=True)),
+        ("attacks, second set", blind("blind.txt", "attack")),
+        ("attacks, third set", blind("third.txt", "attack")),
         ("attacks of the tests", list(ATTACKS)),
         ("look-alikes kept aside", written(HERE / "benign.txt", learnt=False)),
         ("look-alikes learnt from", written(HERE / "benign.txt", learnt=True)),
+        ("look-alikes, second set", blind("blind.txt", "harmless")),
+        ("look-alikes, third set", blind("third.txt", "harmless")),
         ("look-alikes of the tests", list(HARMLESS)),
     ]
     if shared.is_dir():
@@ -204,6 +240,7 @@ def figures(shared: Path) -> None:
             ("ordinary questions, other half", [text for text in public_texts(shared / "data") if half(text)]),
             ("recorded requests, other half", [text for text in requests(shared) if half(text)]),
         ]
+    sets.append((f"pieces of {PIECE} of Python's own", [text for text in technical() if half(text)]))
     for name, texts in sets:
         on = sum(map(flagged, texts))
         print(f"{name:32} {on:5} of {len(texts):6} flagged {on / len(texts):7.2%}")
@@ -219,7 +256,7 @@ def main() -> None:
     if not options.figures:
         if not options.shared.is_dir():
             sys.exit(MISSING)
-        ordinary = [*public_texts(options.shared / "data"), *requests(options.shared)]
+        ordinary = [*public_texts(options.shared / "data"), *requests(options.shared), *technical()]
         learnt = train(words(), [text for text in ordinary if not half(text)], options.seed)
         data = zlib.compress(json.dumps(learnt, separators=(",", ":"), sort_keys=True).encode(), 9)
         if len(data) > LARGEST:

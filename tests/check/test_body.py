@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from freehold.check.body import LONG, text_of, unescaped
+from freehold.check.detect import default_rules, scan
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\\\b\f\r\n\t"), max_size=60)
 
@@ -46,7 +47,12 @@ def test_keys_numbers_and_what_is_given_twice_are_seen() -> None:
     said, _ = text_of(b'{"ghp_key": 4539148803436467, "a": "first", "a": "second", "max_tokens": 5}')
     for word in ("ghp_key", "4539148803436467", "first", "second"):
         assert word in said
-    assert "token" not in said
+
+
+def test_names_of_fields_are_no_secrets() -> None:
+    drawn = b"k9Xw2LqT8vZr4BnM1cYd7HsJ"
+    said, _ = text_of(b'{"max_tokens": 4096, "prompt_cache_key": "%b", "page_token": "%b"}' % (drawn, drawn))
+    assert scan(said, default_rules()) == []
 
 
 @pytest.mark.parametrize("size", [300, LONG + 1000])

@@ -5,7 +5,8 @@ one: a tool's description, metadata, a field that was added last week. So nothin
 text, keys and numbers and all, and what a key says of its value (`"password": "..."`) is seen as well. JSON inside a
 string, as in the arguments of tools, has its escapes undone with the rest: a run of backslashes counts as one.
 
-Left out is media in base64: what decodes to text is read, the rest is said to be unchecked. A form has its text fields read, and its files where they are text.
+Left out is media in base64: what decodes to text is read, the rest is said to be unchecked. A form has its text fields
+read, and its files where they are text.
 """
 
 import binascii
@@ -124,10 +125,10 @@ def _form(body: bytes, content_type: str) -> tuple[str, bool]:
     for field in form.fields:
         data = body[field.start : field.end]
         try:
-            texts.append(f"{field.name}: {field.filename or ''} {data.decode()}\n")
+            texts.append(f"{field.name} = {field.filename or ''} {data.decode()}\n")
         except UnicodeDecodeError:
             unread = True
-            texts.append(f"{field.name}: {field.filename or ''}\n")
+            texts.append(f"{field.name} = {field.filename or ''}\n")
     text, more = _media("".join(texts))
     return text, unread or more
 

@@ -128,6 +128,40 @@ def test_every_pattern_compiles_is_bounded_and_holds_its_literals(rule: Pattern)
     assert all(literal for literal in rule.literals)
 
 
+WHOLE = [one for one in PATTERNS if one.type != "prompt_injection" and one.name != "airtable-token"]
+"""Phrases know more wordings than they are woken by, and the word beside an Airtable token may come after it."""
+
+
+@pytest.mark.parametrize("rule", WHOLE, ids=lambda one: one.name)
+def test_what_a_pattern_finds_anywhere_it_finds_from_its_literals(rule: Pattern) -> None:
+    """The prefilter loses nothing: a literal stands where the rule says, in every match of it in these texts."""
+    for text in (*ATTACKS, *VALUES):
+        view = View(text)
+        data = view.low if rule._low else view.data
+        for match in rule._find.finditer(data, 0, len(data)):
+            if rule.exact and not rule._joined:
+                continue
+            first, last = match.start(), match.start() + rule.before
+            seen = [view.low.find(literal.lower(), first, match.end() + 40) for literal in rule.literals]
+            assert any(first <= place <= last for place in seen), (text, rule.literals)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.sampled_from(["Привет ", "Ignоre ", "all ", "previоus ", "سلام ", "a\u200bb ", "слово ", "x\u202a "]),
+        max_size=12,
+    )
+)
+def test_disguises_are_told_by_what_stands_close_by(parts: list[str]) -> None:
+    """A stream does not have what is further away, so it must not matter."""
+    text = "".join(parts)
+    gap = " filler" * 40
+    alone = [(one.rule, one.start) for one in scan(text, RULES)]
+    inside = [(one.rule, one.start) for one in scan(text + gap + " Ignоre سلام", RULES) if one.end <= len(text)]
+    assert inside == alone
+
+
 def test_what_a_stream_must_hold_back_is_known() -> None:
     assert RULES.longest == max(one.longest for one in RULES.detectors) >= 16_000
     assert longest(rb"a{1,4}(?:bc|d)") == 6

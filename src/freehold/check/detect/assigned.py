@@ -14,10 +14,11 @@ import re
 from collections.abc import Iterator, Sequence
 
 from freehold.check.detect.checks import entropy
-from freehold.check.detect.expression import Expression
+from freehold.check.detect.expression import Expression, Found
 from freehold.check.detect.finding import Hit
 from freehold.check.detect.keys import drawn, placeholder
 from freehold.check.detect.pattern import Pattern
+from freehold.check.detect.values import basic, identifier, mixed, stands_for, wordlike
 from freehold.check.detect.view import View
 
 _BETWEEN = rb"""[A-Za-z0-9_\-. ]{0,24}["'\]]{0,2}\s{0,3}(?:=>|:=|==|=|:|\bis\b|,)\s{0,3}["'`]{0,3}"""
@@ -27,7 +28,17 @@ def _named(rule: str, names: bytes, value: bytes, bits: float = 3.0) -> Pattern:
     """Returns a detector of a value that a provider's name stands before: `DD_API_KEY=...`, `heroku: ...`."""
     words = names.split(b" ")
     pattern = rb"(?i:" + b"|".join(words) + rb")" + _BETWEEN + rb"(" + value + rb")\b"
-    return Pattern("secret", rule, pattern, words, drawn(bits), score=0.9, group=1, exact=False)
+    check = drawn(bits)
+    return Pattern(
+        "secret",
+        rule,
+        pattern,
+        words,
+        lambda found: None if identifier(found) else check(found),
+        score=0.9,
+        group=1,
+        exact=False,
+    )
 
 
 _UUID = rb"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}"
@@ -47,8 +58,10 @@ STRUCTURED = (
             group=1, exact=False, before=1),
     Pattern("secret", "terraform-token", rb"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=\-]{60,70}", (b".atlasv1.",),
             drawn(3.5), exact=False, before=14),
-    Pattern("secret", "discord-token", rb"\b[MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40}\b",
-            (b"discord",), drawn(3.8), exact=False),
+    Pattern("secret", "discord-token", rb"(?i:discord|bot\.run\(|client\.run\(|client\.login\(|bot token|bot_token)"
+            rb"[^\n]{0,60}?\b([MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40})\b",
+            (b"discord", b"bot.run(", b"client.run(", b"client.login(", b"bot token", b"bot_token"), drawn(3.8),
+            group=1, exact=False),
     Pattern("secret", "mailchimp-key", rb"\b[0-9a-f]{32}-us[0-9]{1,2}\b", (b"-us",), drawn(2.8),
             exact=False, before=32),
     Pattern("secret", "maxmind-key", rb"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", (b"_mmk",), drawn(3.5), exact=False,
@@ -104,7 +117,7 @@ class Urls:
                 continue
             start, end = match.span(1)
             password = data[start:end].partition(b":")[2].decode("utf-8", "replace")
-            if not _stands_for(password) and password.lower() not in _NO_PASSWORDS:
+            if not stands_for(password) and password.lower() not in _NO_PASSWORDS:
                 yield Hit("secret", start, end, self.name, 0.9, 3)
 
 
@@ -218,21 +231,13 @@ class Headers:
             start, end = match.span(group)
             value = data[start:end].decode("utf-8", "replace")
             if group == 1:
-                real = _is_user_and_password(value)
+                real = basic(value) is not None
             elif group == 2:
                 real = entropy(value) > 3.0 and not placeholder(value) and any(c.isdigit() for c in value)
             else:
-                real = not _stands_for(value.partition(":")[2] or value)
+                real = not stands_for(value.partition(":")[2] or value)
             if real:
                 yield Hit("secret", start, end, self.name, 0.85, 2)
-
-
-def _is_user_and_password(text: str) -> bool:
-    try:
-        decoded = base64.b64decode(text + "=" * (-len(text) % 4))
-    except (binascii.Error, ValueError):
-        return False
-    return b":" in decoded[1:-1] and decoded.isascii() and decoded.decode().isprintable()
 
 
 _NO_PASSWORDS = frozenset(
@@ -255,12 +260,6 @@ _NO_PASSWORDS = frozenset(
         "null",
     ]
 )
-_STANDS_FOR = re.compile(r"[\[<{$%*(]|\.\.\.|x{3}|\*{2}|os\.|env\b|process\.|self\.|this\.|config\.|settings\.", re.I)
-
-
-def _stands_for(value: str) -> bool:
-    """Whether a value is a variable, a template or a place for one."""
-    return _STANDS_FOR.match(value) is not None or placeholder(value) or len(set(value)) < 3
 
 
 class Assignments:
@@ -276,7 +275,7 @@ class Assignments:
     )  # fmt: skip
     _name = Expression(
         rb"(?i)(" + b"|".join(literals) + rb")([A-Za-z0-9_\-]{0,24})"
-        rb"""["'`\])]{0,2}\s{0,3}(=>|:=|===|==|!=|=|::|:|\bis\b|\bist\b|\bes\b|\best\b|\b\xc3\xa9\b)\s{0,3}"""
+        rb"""["'`\])]{0,2}\s{0,3}(=>|:=|===|==|!=|=|::|:|,|>|\bis\b|\bist\b|\bes\b|\best\b|\b\xc3\xa9\b)\s{0,3}"""
     )
     _value = Expression(rb"""[^\s"'`,;)}\]<>]{6,200}""")
     _quoted = Expression(rb"""(?:[a-zA-Z]?"[^"'`\n\\]{4,200}"|[a-zA-Z]?'[^"'`\n\\]{4,200}'|`[^"'`\n\\]{4,200}`)""")
@@ -286,12 +285,15 @@ class Assignments:
         done = 0
         for place in places:
             tail = data[place + 3 : place + 50]
-            if place < done or _COUNTED.match(tail) or not (0x3D in tail or 0x3A in tail or b" is" in tail or b" es" in tail):
+            if place < done or _COUNTED.match(tail) or _ASSIGNS.search(tail) is None:
                 continue
-            if data[place - 12 : place + 5] == b"prompt_cache_key\"":
+            before = view.low[max(0, place - 14) : place]
+            if b"::" in before or _NO_KEY.search(before) is not None:
                 continue
             match = self._name.match(data, place, len(data))
             if match is None or match.group(3) in (b"==", b"===", b"!=", b"::"):
+                continue
+            if match.group(3) in (b">", b",") and not _pairs(data, place, match):
                 continue
             value = self._quoted.match(data, match.end(), len(data))
             start, end = match.end(), 0
@@ -306,10 +308,17 @@ class Assignments:
                 yield Hit("secret", start, start + len(text.encode()), self.name, 0.75, 1)
 
 
+_CALLED = re.compile(rb"\(\s?[\"'][\w\-]*$")
+_NO_KEY = re.compile(
+    rb"(?:next|page|lock|continuation|start|starting|sync|change|pagination|resume|prompt_cache|primary|foreign|public|sort"
+    rb"|partition|cache|result|limit|input|output)[_\-]?$|[0-9]:$"
+)
+"""Before `token` or `_key`: what opens nothing."""
+_ASSIGNS = re.compile(rb"[=:>,]| is| es| \xc3\xa9")
 _COUNTED = re.compile(rb'ens"\s?:\s?[0-9]{1,9}[,\s}]')
 """What follows `tok` in `"max_tokens": 200`: most requests have it."""
 _NOT_THE_VALUE = re.compile(
-    rb"[_\-]?(?:id|ids|name|names|type|types|url|uri|path|file|files|len|length|size|count|expir\w*|ttl|field"
+    rb"s?[_\-]?(?:id|ids|name|names|type|types|url|uri|path|file|files|len|length|size|count|expir\w*|ttl|field"
     rb"|label|hint"
     rb"|prompt|policy|reset\w*|manager|provider|store|class|func|function|callback|param|params|alias|algorithm"
     rb"|usage|hash"
@@ -318,17 +327,25 @@ _NOT_THE_VALUE = re.compile(
     rb"|column|columns|required|enabled|valid|changed|updated|arn|ref|refs|selector|for|getter|format|env|var)s?$"
 )
 _PASSWORDS = (b"pass", b"kennwort", b"mot de", b"contra", b"senha", b"pwd")
-_WORDS = re.compile(r"[A-Za-z]+(?:[_.\-/ ][A-Za-z]+)*\d{0,1}")
 _PATHS = re.compile(r"(?:[a-z]+://|\.{0,2}/|~/|[A-Za-z]:\\|\d+(?:\.\d+)*$|\d{4}-\d\d-\d\d)")
 _UNCALLED = frozenset("([{")
 _CALLS = re.compile(r"[A-Za-z_][\w.]*(?:\(|\[|->|$)")
+
+
+def _pairs(data: bytes, place: int, match: Found) -> bool:
+    """Whether a name before `,` or `>` is given the value after it: `define('DB_PASSWORD', '...')`, `<password>...`."""
+    sign = match.span(3)[0]
+    if match.group(3) == b">":
+        return data[place - 1 : place] in (b"<", b":", b"_", b"-") and data[sign - 1 : sign].isalnum()
+    called = _CALLED.search(data[max(0, place - 40) : place]) is not None
+    return called and data[sign - 1 : sign] in (b'"', b"'") and data[match.end() : match.end() + 1] in (b'"', b"'")
 
 
 def _is_secret(name: bytes, rest: bytes, value: str, quoted: bool, said: bool) -> bool:
     """Whether `value`, given to something called `name` + `rest`, is a secret: no variable, type, text or default."""
     if rest and _NOT_THE_VALUE.match(rest):
         return False
-    if _stands_for(value) or value.lower() in _NO_PASSWORDS or _PATHS.match(value):
+    if stands_for(value) or value.lower() in _NO_PASSWORDS or _PATHS.match(value):
         return False
     if not quoted and (not _UNCALLED.isdisjoint(value) or "=" in value.rstrip("=")):
         return False
@@ -336,13 +353,18 @@ def _is_secret(name: bytes, rest: bytes, value: str, quoted: bool, said: bool) -
     digits = any(c.isdigit() for c in value)
     special = any(not c.isalnum() and c not in "_-. " for c in value)
     if name.startswith(_PASSWORDS):
-        if " " in value or len(value) < 6 or len(value) > 100 or _WORDS.fullmatch(value):
+        if " " in value or len(value) < 6 or len(value) > 100 or wordlike(value):
             return False
         if said or not quoted:
             return letters and digits
         return letters and (digits or special) and "%" not in value and not value.startswith(("\\", ":", "-"))
-    if len(value) < 16 or " " in value or "(" in value or not letters or not digits:
+    odd = mixed(value) and len(value) >= 24
+    if len(value) < 16 or " " in value or not letters or not (digits or odd):
+        return False
+    if ("(" in value or "[" in value) and not (quoted and len(value) >= 40 and entropy(value) > 4.0):
+        return False
+    if identifier(value):
         return False
     if not quoted and (_CALLS.fullmatch(value) and "_" in value and not re.search(r"\d.*\d.*\d", value)):
         return False
-    return entropy(value) >= (3.0 if len(value) < 24 else 3.3) and not _WORDS.fullmatch(value)
+    return entropy(value) >= (3.0 if len(value) < 24 else 3.3) and not wordlike(value)

@@ -52,13 +52,22 @@ def crc_base62(body: str) -> bool:
 
 def base58check(text: str) -> bool:
     """Whether a base58 text of 25 bytes, a Bitcoin address, ends with the first four bytes of its double SHA-256."""
+    raw = base58check_bytes(text)
+    return raw is not None and len(raw) <= 21
+
+
+def base58check_bytes(text: str) -> bytes | None:
+    """Returns what a base58 text of 25 or, where it is longer than an address, 37 or 38 bytes stands for, without its
+    checksum; None where that is wrong.
+    """
     number = 0
     for character in text:
         number = number * 58 + BASE58.index(character)
-    if number.bit_length() > 200:
-        return False
-    raw = number.to_bytes(25, "big")
-    return hashlib.sha256(hashlib.sha256(raw[:21]).digest()).digest()[:4] == raw[21:]
+    length = 25 if len(text) <= 35 else (number.bit_length() + 7) // 8
+    if number.bit_length() > 8 * length or length not in (25, 37, 38):
+        return None
+    raw = number.to_bytes(length, "big")
+    return raw[:-4] if hashlib.sha256(hashlib.sha256(raw[:-4]).digest()).digest()[:4] == raw[-4:] else None
 
 
 def bech32(address: str) -> bool:

@@ -26,6 +26,8 @@ _WORDS = (
     "override",
 )
 _REACH = 300
+_LEAST = 0.35
+"""What a plain text must weigh: that it was written so that it is not seen counts too."""
 _LEET = bytes.maketrans(b"013457@$!|", b"oieastasil")
 _B64 = Expression(rb"[A-Za-z0-9+/_\-]{1,600}={0,2}")
 _HEX = Expression(rb"(?:[0-9a-f]{2}[ :,]?|\\x[0-9a-f]{2}|%[0-9a-f]{2}){8,400}")
@@ -97,7 +99,7 @@ class Encoded:
                 first, last = _extent(data, low, way, match.start(), start, end)
                 plain = way(data[first:last])
                 score = self._judge(plain.decode("utf-8", "replace")) if plain else 0.0
-                if score > 0.0:
+                if score >= _LEAST:
                     yield Hit("prompt_injection", first, last, self.name, min(1.0, score + 0.1), 2)
 
 

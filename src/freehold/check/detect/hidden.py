@@ -1,7 +1,7 @@
 """Characters that a reader does not see, or takes for others, where no honest text has them.
 
 What is honest: a joiner within an emoji or between letters of the scripts that need it (Arabic, Indic), one variation
-selector after a character, directional marks in a text with Hebrew or Arabic, a byte order mark at the very start, a
+selector after a character, directional marks close to Hebrew or Arabic, a byte order mark at the very start, a
 soft hyphen in a word. What is not: tag characters outside flags (they spell ASCII that no one sees), a run of
 variation selectors (one byte each), overrides of direction, runs of zero width characters, Latin words with a
 Cyrillic or Greek letter in the middle. Unicode Technical Standard 39 and Technical Report 36 name these.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 
 from freehold.check.detect.finding import Hit
-from freehold.check.detect.view import MIXED
+from freehold.check.detect.view import AROUND, MIXED
 
 _ZERO = "\u200b-\u200f\u2060-\u2064\ufeff\u180e\u034f\u115f\u1160\u3164\uffa0"
 _RULES = (
@@ -40,14 +40,18 @@ def hidden(text: str) -> Iterator[Hit]:
     """Yields the hits of a text. Their offsets are code points, unlike other detectors'."""
     if text.isascii() or _ANY.search(text) is None:
         return
-    right_to_left = _RIGHT_TO_LEFT.search(text) is not None
     for rule, score, pattern in _RULES:
-        if right_to_left and rule in ("bidi-control", "zero-width-in-word"):
-            continue
         for match in pattern.finditer(text):
+            if rule in ("bidi-control", "zero-width-in-word") and _is_right_to_left(text, match.start(), match.end()):
+                continue
             if rule == "lookalike-letters" and not _disguised(text, match.start(), match.end()):
                 continue
             yield Hit("hidden_unicode", match.start(), match.end(), rule, score, 1)
+
+
+def _is_right_to_left(text: str, start: int, end: int) -> bool:
+    """Whether a script that runs from right to left stands close by."""
+    return _RIGHT_TO_LEFT.search(text, max(0, start - AROUND), end + AROUND) is not None
 
 
 def _disguised(text: str, start: int, end: int) -> bool:

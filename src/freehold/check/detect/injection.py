@@ -5,12 +5,13 @@ A phrase alone proves little: "ignore the previous instructions" is an attack in
 - quoted, or where the text speaks about injection (attack, jailbreak, detect, OWASP ...), a phrase weighs less; both,
   next to nothing. An attacker can write such words too, and pays with a lower score only for phrases close to them;
 - kinds of phrases add up as independent signs do: 1 - (1-a)(1-b)...; the same kind twice counts once;
+- where the model (likeness.py) has read the same words and sees no attack in them, phrases weigh less;
 - what was hidden from a reader (zero width characters, lookalikes, an encoding) weighs more.
 
 These are rules on words. A new wording, a polite request, or an instruction in a picture passes; see docs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from freehold.check.detect.expression import Expression
 from freehold.check.detect.finding import Hit
@@ -47,12 +48,22 @@ LIKENESS = "injection-likeness"
 """The model's sign: it has read what stands around."""
 _NEIGHBOURS = 1500
 """Bytes between phrases that still belong to one attempt."""
+_UNLIKE, _DOUBT = 0.15, 0.6
+"""Under which likeness a phrase is doubted, and what it then weighs."""
+_AROUND = 120
+_MANY = 12
+"""Phrases that close together are not there by chance."""
+_UNMISTAKABLE = frozenset({"encoded-injection", "do-anything-now", "spaced-letters"})
 _FORMATS = frozenset({"template-token", "role-tag", "role-line"})
 """Signs that a text about formats holds too."""
 _ABOUT_FORMATS = Expression(rb"\btoken|template|format|delimit|special|syntax|markup|tag|parse|render|documentation")
 
 
-def weighed(view: View, hits: Iterable[Hit], *, hidden: bool = False) -> list[Hit]:
+Opinion = Callable[[bytes], float | None]
+"""Takes a stretch in lower case, returns how much it is like an injection; None where nothing can be said."""
+
+
+def weighed(view: View, hits: Iterable[Hit], opinion: Opinion, *, hidden: bool = False) -> list[Hit]:
     """Returns the hits of injection phrases with their scores in the light of the text and of each other.
 
     Hits of other types are not to be given. `hidden`: the view shows what a reader does not see.
@@ -62,10 +73,23 @@ def weighed(view: View, hits: Iterable[Hit], *, hidden: bool = False) -> list[Hi
     group: list[Hit] = []
     for hit in sorted(alone, key=lambda hit: hit.start):
         if group and hit.start - group[-1].end > _NEIGHBOURS:
-            found += _together(group)
+            found += _together(_doubted(view, group, opinion))
             group = []
         group.append(hit)
-    return found + _together(group)
+    return found + _together(_doubted(view, group, opinion))
+
+
+def _doubted(view: View, group: list[Hit], opinion: Opinion) -> list[Hit]:
+    """Returns the phrases of a group, with less weight each where the model says that it is harmless."""
+    if len(group) > _MANY or any(hit.rule == LIKENESS for hit in group):
+        return group
+    low = view.low
+    doubted = []
+    for hit in group:
+        p = opinion(low[max(0, hit.start - _AROUND) : hit.end + _AROUND])
+        doubt = p is not None and p < _UNLIKE and hit.rule not in _FORMATS and hit.rule not in _UNMISTAKABLE
+        doubted.append(hit._replace(score=hit.score * _DOUBT) if doubt else hit)
+    return doubted
 
 
 def _together(group: list[Hit]) -> list[Hit]:

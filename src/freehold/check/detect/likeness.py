@@ -22,41 +22,66 @@ from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from math import exp
+from typing import Any
 from zlib import decompress
 
 from ahocorasick_rs import BytesAhoCorasick, Implementation, MatchKind
 
+from freehold.check.detect.expression import Expression, quoted
 from freehold.check.detect.finding import Hit
 from freehold.check.detect.injection import LIKENESS
 from freehold.check.detect.view import View
 
+_LONGEST_WORD = 40
 REACH = 170
 """Bytes before and after a word that wakes the model that belong to its stretch."""
 MOST = 560
 """Bytes of a stretch at most."""
-LEAST = 0.5
+SHORT = 300
+"""Bytes of a text that is read whole."""
+LEAST = 0.55
 AHEAD = 4
 NEAR = 46
 """Bytes between two concepts that are near each other."""
-STOP, QUOTE, ASK = "STOP", "QUOTE", "ASK"
+ATTACKS = (
+    "DISMISS", "TELL", "ORDERS", "PROMPT", "NOWON", "PERSONA", "UNBOUND", "EVADE", "SECRET", "VERBATIM", "WHOSET",
+    "AUTH", "TOAI", "HIDEUSER", "RATE", "ACTION", "GOODS", "DEST", "PWNED", "FORGED", "DECODE", "OBEYIT", "STEER",
+    "HARM",
+)  # fmt: skip
+READINGS = (
+    "ABOUT", "LEARN", "MAIL", "CODING", "DAILY", "FICTION", "TASKROLE", "NEG", "IFUSER", "THEUSER", "PRIOR", "YOUR",
+    "YOU", "YOUARE",
+)  # fmt: skip
+NAMES = (*ATTACKS, *READINGS, "QUOTE", "ASK", "STOP")
+"""All concepts; the last three are marks of a sentence."""
+ATTACK = frozenset(range(len(ATTACKS)))
+HARMLESS = frozenset(range(len(ATTACKS), len(NAMES) - 1))
+QUOTE, ASK, STOP = range(len(NAMES) - 3, len(NAMES))
+_ENDS = ASK
+_POINTS = frozenset((QUOTE, ASK, STOP))
+_WIDTH = 6
+_MASK = (1 << _WIDTH) - 1
+_THEN, _NEXT, _WITH = (1 << 2 * _WIDTH + sign for sign in range(3))
 _ONLY_WAKES = "WAKE"
-HARMLESS = frozenset(
-    ["ABOUT", "LEARN", "MAIL", "CODING", "DAILY", "FICTION", "TASKROLE", "NEG", "IFUSER", "QUOTE", "ASK", "THEUSER", "PRIOR", "YOUR", "YOU", "YOUARE"]
-)
-ATTACK = frozenset(
-    ["DISMISS", "TELL", "ORDERS", "PROMPT", "NOWON", "PERSONA", "UNBOUND", "EVADE", "SECRET", "VERBATIM", "WHOSET", "AUTH", "TOAI", "HIDEUSER", "RATE", "ACTION", "GOODS", "DEST", "PWNED", "FORGED", "DECODE", "OBEYIT", "STEER", "HARM"]
-)
 _FIELDS = re.compile(rb'(?:(?<=[:\[{,])|(?<=[:\[{,] ))"|"(?= ?[,:}\]])')
 """Quotation marks of JSON: they part fields and quote nothing."""
-_POINTS = frozenset((STOP, QUOTE, ASK))
-_SPACES = re.compile(rb"[\s_*#>|`~]+")
-_LETTERS = frozenset(range(0x80, 0x100)) | frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789")
+_SPACED = bytes.maketrans(b"*#|`~", b" " * 5)
+_LETTERS = frozenset(range(0x80, 0x100)) | frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0600-\u06ff]")
 _LINE = re.compile(r"(!?)([A-Z]+): *(.*)")
-_MARKS = {b".": STOP, b"!": STOP, b"?": ASK, b";": STOP, b'"': QUOTE, "“".encode(): QUOTE, "「".encode(): QUOTE, "。".encode(): STOP}
+_MARKS = {
+    b".": STOP,
+    b"!": STOP,
+    b"?": ASK,
+    b";": STOP,
+    b'"': QUOTE,
+    "“".encode(): QUOTE,
+    "「".encode(): QUOTE,
+    "。".encode(): STOP,
+}
 
-Item = tuple[str, int, int]
-"""A concept, and from where to where its word stands in the stretch."""
+Item = tuple[int, int, int]
+"""A concept by its place in NAMES, and from where to where its word stands in the stretch."""
 
 
 class Words:
@@ -80,13 +105,16 @@ class Words:
             wakes += [word.lstrip("!") for word in words if waking or word.startswith("!")]
         self.id = sha256(text.encode()).hexdigest()[:16]
         self.waking = _fewest(word.rstrip("*").encode() for word in wakes)
-        self._entries: dict[bytes, str] = {}
+        """What is sought in every text. Most stand for longer words, so `wakes` is asked where one was seen."""
+        self._waking = Expression(b"|".join(_bounded(word) for word in sorted(wakes, key=len, reverse=True)))
+        self._entries: dict[bytes, int] = {}
         self._open: set[bytes] = set()
         """Entries after which a word may go on."""
         for name, some in self.concepts.items():
+            kind = NAMES.index(name)
             for word in some:
                 entry = unicodedata.normalize("NFC", word.rstrip("*")).encode()
-                if self._entries.setdefault(entry, name) == name and (word.endswith("*") or _UNSPACED.search(word)):
+                if self._entries.setdefault(entry, kind) == kind and (word.endswith("*") or _UNSPACED.search(word)):
                     self._open.add(entry)
         self._unspaced = {entry for entry in self._entries if _UNSPACED.search(entry.decode())}
         entries = {**self._entries, **_MARKS}
@@ -94,6 +122,11 @@ class Words:
         self._automaton = BytesAhoCorasick(
             list(entries), matchkind=MatchKind.LeftmostLongest, implementation=Implementation.ContiguousNFA
         )
+
+    def wakes(self, low: bytes, place: int) -> bool:
+        """Whether a word that wakes stands around a place where one of `waking` begins."""
+        before = max(0, place - _LONGEST_WORD)
+        return self._waking.span(low, before, min(len(low), place + _LONGEST_WORD))[0] >= 0
 
     def items(self, plain: bytes) -> list[Item]:
         """Returns the concepts of a stretch, in its order, nothing twice."""
@@ -126,46 +159,77 @@ class Words:
 
 def plain(low: bytes) -> bytes:
     """Returns a stretch as its words are sought: one space between words, straight apostrophes, no marks of JSON."""
-    return _FIELDS.sub(b";", _SPACES.sub(b" ", low.replace("’".encode(), b"'")))
+    text = b" ".join(low.translate(_SPACED).split())
+    if not text.isascii():
+        text = text.replace("’".encode(), b"'")
+    return _FIELDS.sub(b";", text) if 0x22 in text else text
 
 
-def features(items: Sequence[Item]) -> set[str]:
-    """Of one stretch; empty where nothing in it belongs to an attack, or there is nothing else."""
-    kinds = {item[0] for item in items}
-    attack = kinds & ATTACK
-    if not attack or len(kinds - _POINTS) < 2:
+def features(items: Sequence[Item]) -> set[int]:
+    """Of one stretch; empty where nothing in it belongs to an attack, or there is nothing else. `named` names them."""
+    found = {item[0] for item in items}
+    attack = found & ATTACK
+    if not attack or len(found - _POINTS) < 2:
         return set()
-    found = kinds - {STOP}
-    marks = [item for item in items if item[0] is not QUOTE]
-    for place, (first, _, end) in enumerate(marks):
-        if first is STOP or first is ASK:
+    harmless = found & HARMLESS
+    found.discard(STOP)
+    after: list[tuple[int, int]] = []
+    for first, start, end in items:
+        if first >= _ENDS:
+            after.clear()
             continue
-        for second, start, _ in marks[place + 1 : place + 1 + AHEAD]:
-            if second is STOP or second is ASK or start - end > NEAR:
-                break
-            found.add(f"{first}>{second}")
-            if start - end <= 1:
-                found.add(f"{first}+{second}")
-    for harmless in kinds & HARMLESS:
-        for one in attack:
-            found.add(f"{one}&{harmless}")
+        if first == QUOTE:
+            continue
+        for before, since in after:
+            if start - since <= NEAR:
+                found.add(before << _WIDTH | first | _THEN)
+                if start - since <= 1:
+                    found.add(before << _WIDTH | first | _NEXT)
+        after.append((first, end))
+        del after[:-AHEAD]
+    for one in attack:
+        one <<= _WIDTH
+        for other in harmless:
+            found.add(one | other | _WITH)
     return found
+
+
+def named(feature: int) -> str:
+    """Returns how a feature is written: `DISMISS`, `DISMISS>ORDERS`, `DISMISS+YOUR`, `DISMISS&MAIL`."""
+    for sign, mark in ((_THEN, ">"), (_NEXT, "+"), (_WITH, "&")):
+        if feature & sign:
+            return NAMES[feature >> _WIDTH & _MASK] + mark + NAMES[feature & _MASK]
+    return NAMES[feature]
+
+
+def numbered(name: str) -> int:
+    """Raises ValueError for a name that is no feature's."""
+    for sign, mark in ((_THEN, ">"), (_NEXT, "+"), (_WITH, "&")):
+        if mark in name:
+            first, _, second = name.partition(mark)
+            return NAMES.index(first) << _WIDTH | NAMES.index(second) | sign
+    return NAMES.index(name)
 
 
 class Model:
     """A weight for each feature. Raises ValueError where the words are not those it was learnt with."""
 
-    def __init__(self, words: Words, learnt: Mapping[str, object]) -> None:
+    def __init__(self, words: Words, learnt: Mapping[str, Any]) -> None:
         if learnt.get("words") != words.id:
             raise ValueError("the injection model was learnt with other words: run models/train_injection.py")
         self.words = words
-        self._bias = float(learnt["bias"])  # type: ignore[arg-type]
-        self._weights: dict[str, float] = dict(learnt["weights"])  # type: ignore[call-overload]
+        self._bias = learnt["bias"]
+        self._weights = {numbered(name): weight for name, weight in learnt["weights"].items()}
 
-    def score(self, found: Iterable[str]) -> float:
-        """Returns the probability that a stretch with these features is an injection; 0 for none."""
-        weights = [self._weights.get(one, 0.0) for one in found]
-        return 1.0 / (1.0 + exp(-max(-30.0, min(30.0, sum(weights) + self._bias)))) if weights else 0.0
+    def judge(self, low: bytes) -> float | None:
+        """Returns the probability that a stretch in lower case is an injection, None where it says too little."""
+        found = features(self.words.items(plain(low)))
+        return self.score(found) if found else None
+
+    def score(self, found: Iterable[int]) -> float:
+        """Returns the probability that a stretch with these features is an injection."""
+        logit = sum(filter(None, map(self._weights.get, found))) + self._bias
+        return 1.0 / (1.0 + exp(-max(-30.0, min(30.0, logit))))
 
 
 class Likeness:
@@ -182,18 +246,37 @@ class Likeness:
 
     def find(self, view: View, places: Sequence[int]) -> Iterator[Hit]:
         low = view.low
+        wakes = self._model.words.wakes
+        places = [place for place in places if wakes(low, place)]
         for start, end in spans(low, places):
-            score = self.judge(low[start:end])
-            if score >= LEAST:
-                yield Hit(self.type, start, end, self.name, round(score, 3), 1)
+            score = self._model.judge(low[start:end])
+            if score is not None and score >= LEAST:
+                yield Hit(self.type, start, end, LIKENESS, round(score, 3), 1)
 
-    def judge(self, low: bytes) -> float:
-        """Returns the probability that a stretch in lower case is an injection."""
-        return self._model.score(features(self._model.words.items(plain(low))))
+
+class Short:
+    """The sweep over texts so short that the model may read them whole, whether a word wakes it or not."""
+
+    name = "injection-likeness-of-short-texts"
+    longest = MOST
+    type = "prompt_injection"
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+
+    def find(self, view: View) -> list[Hit]:
+        if len(view.low) > SHORT:
+            return []
+        score = self._model.judge(view.low)
+        return (
+            [] if score is None or score < LEAST else [Hit(self.type, 0, len(view.low), LIKENESS, round(score, 3), 1)]
+        )
 
 
 def spans(low: bytes, places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """Yields the stretches around words that wake the model, which are in order: whole words, at most MOST bytes each."""
+    """Yields the stretches around words that wake the model, which are in order: whole words, each of MOST bytes at
+    most.
+    """
     index = 0
     while index < len(places):
         place = last = places[index]
@@ -207,6 +290,14 @@ def spans(low: bytes, places: Sequence[int]) -> Iterator[tuple[int, int]]:
         while place < end < len(low) and low[end] in _LETTERS and low[end - 1] in _LETTERS:
             end -= 1
         yield start, end
+
+
+def _bounded(word: str) -> bytes:
+    """Returns the expression of a word, whole, or of what begins with it."""
+    entry = word.rstrip("*").encode()
+    start = rb"\b" if entry[0] in _LETTERS and entry[0] < 0x80 else b""
+    end = rb"\b" if entry == word.encode() and entry[-1] in _LETTERS and entry[-1] < 0x80 else b""
+    return start + quoted(entry) + end
 
 
 def _fewest(literals: Iterable[bytes]) -> tuple[bytes, ...]:

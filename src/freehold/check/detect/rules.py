@@ -10,12 +10,13 @@ from msgspec import Struct
 from freehold.check.detect import national
 from freehold.check.detect.addresses import Emails
 from freehold.check.detect.assigned import STRUCTURED, Assignments, Headers, PrivateKeys, Urls, WebTokens
+from freehold.check.detect.credentials import CREDENTIALS
 from freehold.check.detect.encoded import Encoded
 from freehold.check.detect.finding import DEFAULT_LABELS, ERROR, Finding, Hit, settled
 from freehold.check.detect.hidden import hidden
 from freehold.check.detect.injection import weighed
 from freehold.check.detect.keys import known_keys
-from freehold.check.detect.likeness import Likeness, shipped
+from freehold.check.detect.likeness import Likeness, Short, shipped
 from freehold.check.detect.links import Links
 from freehold.check.detect.numbers import Numbers
 from freehold.check.detect.personal import PERSONAL, Hosts
@@ -101,7 +102,7 @@ class Rules:
         phrases = [hit for hit in hits if hit.type == INJECTION]
         if phrases:
             hits = [hit for hit in hits if hit.type != INJECTION]
-            hits += weighed(view, phrases, hidden=hidden)
+            hits += weighed(view, phrases, shipped().judge, hidden=hidden)
         hits.sort(key=lambda hit: hit.start)
         return [
             hit._replace(start=start, end=end)
@@ -140,17 +141,19 @@ def _detectors(trusted_hosts: Collection[str]) -> tuple[list[Detector], list[Swe
     phrases: list[Detector] = [*injection_phrases(), *foreign_phrases()]
     words = Scanner(phrases, ())
     detectors: list[Detector] = [
-        *known_keys(), *STRUCTURED, Urls(), PrivateKeys(), WebTokens(), Headers(), Assignments(),
+        *known_keys(), *STRUCTURED, *CREDENTIALS, Urls(), PrivateKeys(), WebTokens(), Headers(), Assignments(),
         *PERSONAL, Hosts(), Links(trusted_hosts), *phrases, Encoded(lambda text: _judged(words, text)),
         Likeness(shipped()),
     ]  # fmt: skip
     here = national.installed()
     if here:
         detectors.append(national.NationalIds())
-    return detectors, [Numbers(national_ids=here), Emails()]
+    return detectors, [Numbers(national_ids=here), Emails(), Short(shipped())]
 
 
 def _judged(words: Scanner, text: str) -> float:
-    """Returns how much the phrases in a decoded text weigh together."""
+    """Returns how much the phrases in a decoded text weigh together, and the model beside them."""
     view = View(text)
-    return max((hit.score for hit in weighed(view, words.hits(view))), default=0.0)
+    model = shipped()
+    scores = [hit.score for hit in weighed(view, words.hits(view), model.judge)]
+    return max(*scores, model.judge(view.low) or 0.0, 0.0)

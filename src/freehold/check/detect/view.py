@@ -6,18 +6,21 @@ out:
 
     zero width, soft hyphen, bidi controls, variation selectors, tags      left out (tags: read as what they spell)
     fullwidth, mathematical and circled letters and digits, ligatures      what NFKC makes of them
-    Cyrillic and Greek letters that look Latin, where scripts mix           the Latin letter
+    Cyrillic and Greek letters that look Latin, AROUND scripts that mix     the Latin letter
 
 A place in the second view is led back to the first through the list of places where the two differ.
 """
 
 import re
+import sys
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Sequence
 
 from freehold.check.detect.expression import Expression, quoted
 
+AROUND = 100
+"""Characters around a place that tell how it is to be read: what is further away a stream may not have any more."""
 _NOT_LEADING = bytes(range(0x80, 0xC0))
 _LEADING = bytes(set(range(256)) - set(_NOT_LEADING))
 
@@ -127,7 +130,7 @@ def _lowered(text: str) -> bytes:
 
 def plainer(text: str) -> View | None:
     """Returns the view of a text without disguises, None where it has none."""
-    mixed = MIXED.search(text) is not None
+    mixed = _mixed(text)
     if not mixed and _ODD.search(text) is None:
         return None
     pieces: list[str] = []
@@ -138,7 +141,7 @@ def plainer(text: str) -> View | None:
         length += odd.start() - done
         for place, character in enumerate(odd.group(), odd.start()):
             changes.append((length, place))
-            shown = _shown(character)
+            shown = _shown(character, near=_near(mixed, place))
             pieces.append(shown)
             for _ in range(1, len(shown)):
                 length += 1
@@ -150,12 +153,30 @@ def plainer(text: str) -> View | None:
     return View("".join(pieces), changes)
 
 
-def _shown(character: str) -> str:
+def _mixed(text: str) -> list[tuple[int, int]]:
+    """Returns the stretches around places where letters of two scripts stand side by side, in order, apart."""
+    found: list[tuple[int, int]] = []
+    for match in MIXED.finditer(text):
+        start = match.start() - AROUND
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], match.end() + AROUND)
+        else:
+            found.append((start, match.end() + AROUND))
+    return found
+
+
+def _near(stretches: Sequence[tuple[int, int]], place: int) -> bool:
+    index = bisect_right(stretches, (place, sys.maxsize)) - 1
+    return index >= 0 and place < stretches[index][1]
+
+
+def _shown(character: str, *, near: bool) -> str:
+    """`near` a place where scripts mix, a letter that looks Latin is."""
     point = ord(character)
     if 0xE0020 <= point <= 0xE007E:
         return chr(point - 0xE0000)
     if character in LOOKALIKES:
-        return LOOKALIKES[character]
+        return LOOKALIKES[character] if near else character
     return _SHOWN.get(character, "")
 
 
