@@ -6,8 +6,8 @@
    spans), for the types that rules claim, beside presidio-analyzer with its pattern recognisers, in one run. A span
    counts as found where it overlaps one of the same type.
 3. Secrets drawn by lot in their formats (tests/support/made_secrets.py); false alarms on Python's standard library.
-4. Injection and its harmless look-alikes (tests/support/said.py). The rules were written with these texts at hand: the
-   figure says that they do what was meant, not how they do on other people's texts.
+4. Injection and its harmless look-alikes: those of tests/support/said.py, which the rules were written with, and sets
+   kept aside (models/injection.md says what each is worth).
 
 presidio-analyzer is installed into build/presidio (about 500 MB with spaCy) where --presidio names no environment;
 --without-presidio leaves it out. No part reaches for the network otherwise.
@@ -30,6 +30,7 @@ from freehold.check.detect import Rules, scan
 
 ROOT = Path(__file__).parents[1]
 DATA = ROOT.parent / "shared" / "data" / "presidio_synth_v2.json"
+INJECTION = ROOT / "models" / "injection"
 PRESIDIO = "presidio-analyzer==2.2.366"
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
@@ -101,7 +102,17 @@ def clean_texts() -> dict[str, str]:
     docs = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
     code = "\n".join(library())[:3_000_000]
     return {"prose (Python's help)": prose, "prose (our docs)": docs, "code (standard library)": code,
-            "JSON": json.dumps(records)}  # fmt: skip
+            "JSON": json.dumps(records), "questions": "\n".join(questions())}  # fmt: skip
+
+
+def questions() -> list[str]:
+    """What people ask assistants and banks, where the data is there; else the look-alikes of the tests."""
+    from said import HARMLESS
+
+    path = DATA.parent / "clinc150_full.json"
+    if not path.exists():
+        return list(HARMLESS) * 20
+    return [text for text, _ in json.loads(path.read_text())["train"]]
 
 
 def speed(rules: Rules) -> dict[str, dict[str, float]]:
@@ -260,22 +271,50 @@ def secrets(rules: Rules) -> dict[str, Any]:
     return {"kinds": len(kinds), "texts": total, "missed": missed.total(), "alarms": dict(alarms), "clean_mb": size}
 
 
-def injection(rules: Rules) -> dict[str, int]:
+def injection(rules: Rules) -> dict[str, dict[str, int]]:
     from said import ATTACKS, HARMLESS
 
     kinds = ("prompt_injection", "hidden_unicode", "exfiltration")
-
-    def seen(text: str) -> bool:
-        return any(one.type in kinds for one in scan(text, rules))
-
-    caught, alarms = sum(map(seen, ATTACKS)), sum(map(seen, HARMLESS))
+    sets = {
+        "attacks, of the tests": ATTACKS,
+        "attacks, kept aside": kept_aside("attacks.txt"),
+        "attacks, second set": section("blind.txt", "attack"),
+        "attacks, third set": section("third.txt", "attack"),
+        "look-alikes, of the tests": HARMLESS,
+        "look-alikes, kept aside": kept_aside("benign.txt"),
+        "look-alikes, second set": section("blind.txt", "harmless"),
+        "look-alikes, third set": section("third.txt", "harmless"),
+    }
+    figures = {}
+    for name, texts in sets.items():
+        taken = sum(any(one.type in kinds for one in scan(text, rules)) for text in texts)
+        figures[name] = {"texts": len(texts), "taken": taken}
     table(
-        "Injection",
+        "Injection: rules and model together. What each set is worth: models/injection.md",
         ["", "texts", "taken for an attack", "%"],
-        [["attacks", len(ATTACKS), caught, 100 * caught / len(ATTACKS)],
-         ["harmless look-alikes", len(HARMLESS), alarms, 100 * alarms / len(HARMLESS)]],
-    )  # fmt: skip
-    return {"attacks": len(ATTACKS), "caught": caught, "harmless": len(HARMLESS), "alarms": alarms}
+        [[name, one["texts"], one["taken"], 100 * one["taken"] / one["texts"]] for name, one in figures.items()],
+    )
+    return figures
+
+
+def kept_aside(name: str) -> list[str]:
+    """The odd lines of each section, which nothing was learnt from."""
+    found: list[str] = []
+    count = 0
+    for line in (INJECTION / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("=="):
+            count = 0
+        elif line and not line.startswith("#"):
+            count += 1
+            if count % 2:
+                found.append(line.replace("\\n", "\n").replace("\\u200b", "\u200b"))
+    return found
+
+
+def section(name: str, wanted: str) -> list[str]:
+    parts = (INJECTION / name).read_text(encoding="utf-8").split("\n== ")
+    (part,) = [one for one in parts if one.startswith(f"{wanted}\n")]
+    return [line.replace("\\n", "\n") for line in part.splitlines()[1:] if line and not line.startswith("#")]
 
 
 if __name__ == "__main__":

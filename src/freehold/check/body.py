@@ -51,11 +51,25 @@ def unescaped(data: bytes) -> str:
         if 0x5C not in data:
             break
     text = data.decode("utf-8", "replace")
-    return _UNICODE.sub(_characters, text) if "\\u" in text else text
+    place = text.find("\\u")
+    if place < 0:
+        return text
+    pieces: list[str] = []
+    done = 0
+    while place >= 0:
+        escapes = _UNICODE.match(text, place)
+        if escapes is None:
+            place = text.find("\\u", place + 2)
+            continue
+        pieces += (text[done:place], _characters(escapes.group()))
+        done = escapes.end()
+        place = text.find("\\u", done)
+    pieces.append(text[done:])
+    return "".join(pieces)
 
 
-def _characters(escapes: re.Match[str]) -> str:
-    units = bytes.fromhex(escapes.group().replace("\\u", ""))
+def _characters(escapes: str) -> str:
+    units = bytes.fromhex(escapes.replace("\\u", ""))
     try:
         return units.decode("utf-16-be")
     except UnicodeDecodeError:

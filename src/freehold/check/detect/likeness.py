@@ -39,7 +39,7 @@ MOST = 560
 """Bytes of a stretch at most."""
 SHORT = 300
 """Bytes of a text that is read whole."""
-LEAST = 0.55
+LEAST = 0.5
 AHEAD = 4
 NEAR = 46
 """Bytes between two concepts that are near each other."""
@@ -59,6 +59,11 @@ HARMLESS = frozenset(range(len(ATTACKS), len(NAMES) - 1))
 QUOTE, ASK, STOP = range(len(NAMES) - 3, len(NAMES))
 _ENDS = ASK
 _POINTS = frozenset((QUOTE, ASK, STOP))
+_COMMON = frozenset(
+    NAMES.index(name)
+    for name in ("ORDERS", "TELL", "ACTION", "GOODS", "DEST", "VERBATIM", "DISMISS", "HARM", "DECODE", "RATE")
+)
+"""What is no attack without another concept of one: ordinary text is full of them."""
 _WIDTH = 6
 _MASK = (1 << _WIDTH) - 1
 _THEN, _NEXT, _WITH = (1 << 2 * _WIDTH + sign for sign in range(3))
@@ -88,7 +93,9 @@ class Words:
     """The concepts and their words. `id` is of them all: a model fits only those it was learnt with."""
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError for a line that is neither a concept nor goes on with one."""
+        """Raises ValueError for a line that is neither a concept nor goes on with one, and for a word that is too short
+        to wake: ordinary text would.
+        """
         self.concepts: dict[str, list[str]] = {}
         wakes: list[str] = []
         concept, waking = "", False
@@ -103,6 +110,8 @@ class Words:
             if concept != _ONLY_WAKES:
                 self.concepts.setdefault(concept, []).extend(word.lstrip("!") for word in words)
             wakes += [word.lstrip("!") for word in words if waking or word.startswith("!")]
+        if short := [word for word in wakes if len(word.encode()) < 3]:
+            raise ValueError(f"{short[0]!r} is too short to wake the model")
         self.id = sha256(text.encode()).hexdigest()[:16]
         self.waking = _fewest(word.rstrip("*").encode() for word in wakes)
         """What is sought in every text. Most stand for longer words, so `wakes` is asked where one was seen."""
@@ -116,12 +125,17 @@ class Words:
                 entry = unicodedata.normalize("NFC", word.rstrip("*")).encode()
                 if self._entries.setdefault(entry, kind) == kind and (word.endswith("*") or _UNSPACED.search(word)):
                     self._open.add(entry)
-        self._unspaced = {entry for entry in self._entries if _UNSPACED.search(entry.decode())}
         entries = {**self._entries, **_MARKS}
-        self._kinds = list(entries.values())
+        self._bounds = [(kind, *self._bounded(entry)) for entry, kind in entries.items()]
+        """By entry: its concept, and whether a word must begin where it does, and end where it does."""
         self._automaton = BytesAhoCorasick(
             list(entries), matchkind=MatchKind.LeftmostLongest, implementation=Implementation.ContiguousNFA
         )
+
+    def _bounded(self, entry: bytes) -> tuple[bool, bool]:
+        if entry in _MARKS or _UNSPACED.search(entry.decode()):
+            return False, False
+        return entry[0] in _LETTERS, entry[-1] in _LETTERS and entry not in self._open
 
     def wakes(self, low: bytes, place: int) -> bool:
         """Whether a word that wakes stands around a place where one of `waking` begins."""
@@ -131,21 +145,17 @@ class Words:
     def items(self, plain: bytes) -> list[Item]:
         """Returns the concepts of a stretch, in its order, nothing twice."""
         found: list[Item] = []
-        kinds, letters, length = self._kinds, _LETTERS, len(plain)
+        bounds, letters, length = self._bounds, _LETTERS, len(plain)
         for number, start, end in self._automaton.find_matches_as_indexes(plain):
-            word = plain[start:end]
-            if word in _MARKS:
-                found.append((kinds[number], start, end))
+            kind, begins, ends = bounds[number]
+            if begins and start and plain[start - 1] in letters:
                 continue
-            if word not in self._unspaced:
-                if start and plain[start - 1] in letters and word[0] in letters:
-                    continue
-                if end < length and plain[end] in letters and word[-1] in letters and word not in self._open:
-                    shorter = self._shorter(word)
-                    if shorter:
-                        found.append((self._entries[shorter], start, start + len(shorter)))
-                    continue
-            found.append((kinds[number], start, end))
+            if ends and end < length and plain[end] in letters:
+                shorter = self._shorter(plain[start:end])
+                if shorter:
+                    found.append((self._entries[shorter], start, start + len(shorter)))
+                continue
+            found.append((kind, start, end))
         return found
 
     def _shorter(self, word: bytes) -> bytes:
@@ -166,10 +176,10 @@ def plain(low: bytes) -> bytes:
 
 
 def features(items: Sequence[Item]) -> set[int]:
-    """Of one stretch; empty where nothing in it belongs to an attack, or there is nothing else. `named` names them."""
+    """Of one stretch; empty where too little in it belongs to an attack. `named` names them."""
     found = {item[0] for item in items}
     attack = found & ATTACK
-    if not attack or len(found - _POINTS) < 2:
+    if len(attack) < 2 and (attack <= _COMMON or len(found - _POINTS) < 2):
         return set()
     harmless = found & HARMLESS
     found.discard(STOP)

@@ -19,7 +19,8 @@ from freehold.check.detect.view import View
 Check = Callable[[str], float | None]
 """Takes the found value, returns its score or None where it is nothing."""
 
-_DIGITS = b"0123456789"
+_LETTERS = b"abcdefghijklmnopqrstuvwxyz .,:;-'\"()\n"
+"""What most text between a word and a number is made of, in lower case."""
 _MANY = 24
 """From how many places on one pass over the text costs less than a look at each."""
 
@@ -110,10 +111,8 @@ class Pattern:
         for place in places:
             if place >= done and (free or starts_word(data, place)):
                 done = place + 1  # two literals may begin at one place
-                if leads:
-                    close = data[place : place + leads]
-                    if len(close.translate(None, _DIGITS)) == len(close):
-                        continue
+                if leads and not view.low[place : place + leads].lstrip(_LETTERS):
+                    continue
                 end = place + most
                 match = self._find.match(data, place, end if end < length else length)
                 if match is not None:

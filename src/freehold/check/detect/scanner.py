@@ -98,7 +98,7 @@ class _Words:
     def woken(self, view: View) -> dict[Detector, list[int]]:
         """Returns the places where each detector's literals begin, in the order of the text."""
         found: dict[Detector, list[int]] = {}
-        if self._find is None or not (matches := self._find(view.low, overlapping=True)):
+        if self._find is None or not (matches := self._find(view.low, True)):
             return found
         data, owners = view.data, self._owners
         for number, start, end in matches:
