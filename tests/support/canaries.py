@@ -117,6 +117,8 @@ class House(NamedTuple):
     kept: list[bytes]
     """Every request that reached the fake, head and body."""
     local: threading.local
+    opened: list[http.client.HTTPConnection]
+    """By whatever thread."""
 
     def ask(
         self, endpoint: Endpoint, body: dict[str, Any], *, key: str = KEY, stream: bool = False, model: str = "",
@@ -145,13 +147,14 @@ class House(NamedTuple):
         return Told(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
 
     def close(self) -> None:
-        if getattr(self.local, "connection", None) is not None:
-            self.local.connection.close()
+        for connection in self.opened:
+            connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
         found: http.client.HTTPConnection | None = getattr(self.local, "connection", None)
         if found is None:
             found = self.local.connection = http.client.HTTPConnection(urlsplit(self.gateway.url).netloc, timeout=20)
+            self.opened.append(found)
         return found
 
     def reached(self, canary: str) -> bool:
@@ -201,7 +204,7 @@ def canary_house(folder: Path, config: str, script: dict[str, Any] | None = None
         path = folder / "freehold.yaml"
         path.write_text(_CONFIG.replace("URL", fake.url) + config)
         with started("up", "--config", str(path), home=folder / "home", UPSTREAM="sk-upstream-000") as gateway:
-            house = House(gateway, fake, kept, threading.local())
+            house = House(gateway, fake, kept, threading.local(), [])
             yield house
             house.close()
 
