@@ -64,12 +64,16 @@ _COMMON = frozenset(
     for name in ("ORDERS", "TELL", "ACTION", "GOODS", "DEST", "VERBATIM", "DISMISS", "HARM", "DECODE", "RATE")
 )
 """What is no attack without another concept of one: ordinary text is full of them."""
+_PROMPT, _YOUR = frozenset((NAMES.index("PROMPT"),)), NAMES.index("YOUR")
+"""A prompt of nobody's says nothing: people ask for prompts all day."""
 _WIDTH = 6
 _MASK = (1 << _WIDTH) - 1
 _THEN, _NEXT, _WITH = (1 << 2 * _WIDTH + sign for sign in range(3))
 _ONLY_WAKES = "WAKE"
 _FIELDS = re.compile(rb'(?:(?<=[:\[{,])|(?<=[:\[{,] ))"|"(?= ?[,:}\]])')
 """Quotation marks of JSON: they part fields and quote nothing."""
+_FIELD = re.compile(rb'"prompt" ?:|(?:^|(?<=\n))prompt = ')
+"""The field of the APIs that holds what is said, in JSON and as check/body.py writes that of a form."""
 _SPACED = bytes.maketrans(b"*#|`~", b" " * 5)
 _LETTERS = frozenset(range(0x80, 0x100)) | frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0600-\u06ff]")
@@ -169,6 +173,8 @@ class Words:
 
 def plain(low: bytes) -> bytes:
     """Returns a stretch as its words are sought: one space between words, straight apostrophes, no marks of JSON."""
+    if b"prompt" in low:
+        low = _FIELD.sub(b";", low)
     text = b" ".join(low.translate(_SPACED).split())
     if not text.isascii():
         text = text.replace("’".encode(), b"'")
@@ -179,7 +185,9 @@ def features(items: Sequence[Item]) -> set[int]:
     """Of one stretch; empty where too little in it belongs to an attack. `named` names them."""
     found = {item[0] for item in items}
     attack = found & ATTACK
-    if len(attack) < 2 and (attack <= _COMMON or len(found - _POINTS) < 2):
+    if len(attack) < 2 and (
+        attack <= _COMMON or len(found - _POINTS) < 2 or (attack == _PROMPT and _YOUR not in found)
+    ):
         return set()
     harmless = found & HARMLESS
     found.discard(STOP)

@@ -33,7 +33,7 @@ _PAPER = (
 def _after(
     kind: str, rule: str, words: str, between: bytes, value: bytes, digits: int, score: float = 0.8, leads: int = 1000
 ) -> Pattern:
-    """`leads`: among how many bytes the first digit comes."""
+    """`leads`: among how many bytes the first digit comes, those of the longest word and of what may stand between."""
     literals = [word.encode() for word in words.split("|")]
     pattern = b"(?:" + b"|".join(quoted(literal) for literal in literals) + rb")" + between + b"(" + value + b")"
 
@@ -44,10 +44,11 @@ def _after(
 
 
 PERSONAL = (
+    _after("date_of_birth", "date-of-birth", "born|birthday|birth|dob|d.o.b", _WORDS, _DATE, 4, 0.85, leads=44),
     _after("date_of_birth", "date-of-birth",
-           "born|birth|dob|d.o.b|birthday|geboren|geburtsdatum|geb.|née le|né le|naissance|nacid|nacimiento|nascid|"
-           "nascimento|nato il|nata il|nascita|geboortedatum|född|urodzon|дата рождения|生年月日|出生",
-           _WORDS, _DATE, 4, 0.85, leads=66),
+           "geboren|geburtsdatum|geb.|née le|né le|naissance|nacid|nacimiento|nascid|nascimento|nato il|nata il|"
+           "nascita|geboortedatum|född|urodzon|дата рождения|生年月日|出生",
+           _WORDS, _DATE, 4, 0.85, leads=61),
     _after("passport", "passport", "passport|reisepass|passeport|pasaporte|passaporto|passaporte|paspoort|паспорт|护照",
            rb"[a-z]{0,6}" + _PAPER, rb"[a-z]{0,3}[0-9][0-9a-z]{5,9}\b", 5),
     _after("driver_license", "driver-license",
