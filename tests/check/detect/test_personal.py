@@ -3,6 +3,8 @@
 import importlib.util
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from freehold.check.detect import Rules, label_of, scan
 
@@ -132,3 +134,42 @@ def test_unknown_types_and_labels_are_refused() -> None:
 def test_rules_and_types_can_be_left_out() -> None:
     assert not scan("a@example.com", Rules(off=["email"]))
     assert not scan("a@example.com", Rules(minimum=0.99))
+
+
+SIDE_BY_SIDE = {
+    "4111 1111 1111 1111": "credit_card",
+    "5500-0000-0000-0004": "credit_card",
+    "378282246310005": "credit_card",
+    "212-555-0187": "phone",
+    "(415) 555-0123": "phone",
+    "+49 30 901820": "phone",
+    "536-90-4399": "us_ssn",
+}
+
+
+@given(
+    st.lists(st.sampled_from(sorted(SIDE_BY_SIDE)), min_size=2, max_size=9),
+    st.sampled_from([" ", " / ", ", ", "\n", "  "]),
+)
+def test_numbers_side_by_side_do_not_hide_each_other(values: list[str], between: str) -> None:
+    kinds = [(SIDE_BY_SIDE[value], value) for value in values]
+    assert found("my phone, ssn and card: " + between.join(values)) == kinds
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2001 2002 2003 2004 2005 2006 2007 2008 2009",
+        "2021-01-02 2022-02-03 2023-04-05",
+        "100.0 200.5 300.1 400.2 500.7 600.12",
+        "1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17",
+    ],
+)
+def test_rows_of_numbers_are_nothing(text: str) -> None:
+    assert found(text) == []
+
+
+@given(st.text("0123456789 .-/()+:", max_size=300))
+def test_any_run_of_digits_and_marks_is_read_to_its_end(text: str) -> None:
+    after = " card 5500-0000-0000-0004"
+    assert ("credit_card", "5500-0000-0000-0004") in found(text + " x" + after)

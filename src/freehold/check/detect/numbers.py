@@ -10,7 +10,7 @@ and for other countries the way they are written: a leading 0, groups of two to 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from freehold.check.detect.addresses import tell_lettered
 from freehold.check.detect.around import alone, ends_with, near
@@ -38,6 +38,15 @@ _IN_RUN = re.compile(
     rb"|(?P<ip>(?<!\d)(?<!\d\.)(?:25[0-5]|2[0-4]\d|1?\d?\d)(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d)){3}(?!\.?\d))"
     rb"|(?P<phone>[+(]?\d(?:[ ().\-/]{0,3}\d){6,17})"
 )
+_BOUNDED = (
+    re.compile(
+        rb"(?P<card>(?:\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{1,4}|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{13,19})(?!\d))"
+        rb"|(?P<ssn>\d{3}(?P<sep>[- ])\d{2}(?P=sep)\d{4}(?!\d))"
+    ),
+    re.compile(rb"(?P<phone>(?:\+?1[ .\-])?\(?[2-9]\d{2}\)?[ .\-][2-9]\d{2}[ .\-]\d{4}(?!\d))"),
+)
+"""What says itself where it ends, so that it is found in the middle of other digits; the surer first."""
+_GROUP = re.compile(rb"(?<!\d)[+(]?\d")
 _EXTENSION = re.compile(rb" ?(?:x|ext\.? ?|#)\d{1,6}\b")
 _NANP = re.compile(rb"(?:\+?1[ .\-]?|001[ .\-])?\(?[2-9]\d{2}\)?[ .\-]?[2-9]\d{2}[.\- ]\d{4}")
 _NANP_LIKE = re.compile(rb"(?:001-)?(?:\d{3}[-.]|\(\d{3}\) ?)\d{3}[-.]\d{4}")
@@ -105,7 +114,12 @@ class Numbers:
             elif value.isdigit():
                 hits += _plain_digits(view, start, end)
             elif not value.translate(None, _MARKS) and value[2:17:3] != b"-----":
-                hits += _marked_digits(view, start, end)
+                found = list(_marked_digits(view, start, end))
+                hits += found
+                if (
+                    end - start > _LONGEST_NUMBER and _GOES_ON.match(data, end) is not None
+                ):  # the run was too long for one look: what it broke off in is read again
+                    end = max(found[-1].end if found else 0, end - _LONGEST_NUMBER)
             else:
                 hits += tell_lettered(view, start, end)
             start, end = _SHAPES.span(data, end, length)
@@ -113,6 +127,13 @@ class Numbers:
 
 
 _MARKS = b"0123456789+ ().-/"
+_GOES_ON = re.compile(rb"[ ().\-/]{0,3}\d")
+_LONGEST_NUMBER = 40
+"""Bytes of a number of these with its marks, most of them at most."""
+_UNKNOWN_CARD = 0.7
+"""How sure a card of no issuer's range is. Beside other digits one in ten groups of four passes for such a card."""
+_LONGEST_PHONE = 15
+"""Digits of a telephone number at most (E.164); with marks between, what has no more bytes is one number."""
 
 
 def _plain_digits(view: View, start: int, end: int) -> Iterator[Hit]:
@@ -130,7 +151,27 @@ def _plain_digits(view: View, start: int, end: int) -> Iterator[Hit]:
 
 
 def _marked_digits(view: View, start: int, end: int) -> Iterator[Hit]:
-    """Tells what a run of digits and the usual marks between them holds."""
+    """Tells what a run of digits and the usual marks between them holds. One longer than any single number is first
+    searched for those that say themselves where they end, else a telephone number takes half of the card beside it.
+    """
+    yield from _apart(view, start, end, _BOUNDED if end - start > _LONGEST_PHONE else ())
+
+
+def _apart(view: View, start: int, end: int, bounded: Sequence[re.Pattern[bytes]]) -> Iterator[Hit]:
+    if not bounded:
+        yield from _numbers(view, start, end)
+        return
+    for group in _GROUP.finditer(view.data, start, end):
+        match = bounded[0].match(view.data, group.start(), end) if group.start() >= start else None
+        hit = _TELL[match.lastgroup or ""](view, match.start(), match.end()) if match is not None else None
+        if hit is not None and (hit.type != "credit_card" or hit.score > _UNKNOWN_CARD):
+            yield from _apart(view, start, hit.start, bounded[1:])
+            yield hit
+            start = hit.end
+    yield from _apart(view, start, end, bounded[1:])
+
+
+def _numbers(view: View, start: int, end: int) -> Iterator[Hit]:
     for match in _IN_RUN.finditer(view.data, start, end):
         hit = _TELL[match.lastgroup or "date"](view, match.start(), match.end())
         if hit is not None:
@@ -151,7 +192,7 @@ def _card(view: View, start: int, end: int) -> Hit | None:
     glued = start > 1 and data[start - 1] in b"-./=" and data[start - 2] in WORD
     known = any(len(digits) in lengths and low <= int(digits[: len(str(low))]) <= high for low, high, lengths in _CARDS)
     if near(view, start, end, _NEAR_CARD) or (known and len(digits) >= 14 and not glued):
-        return Hit("credit_card", start, end, "credit-card", 0.95 if known else 0.7, 3)
+        return Hit("credit_card", start, end, "credit-card", 0.95 if known else _UNKNOWN_CARD, 3)
     return _phone(view, start, end)
 
 
