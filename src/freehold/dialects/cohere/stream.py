@@ -9,7 +9,6 @@ The reader is tolerant: events without a name, a second start, blocks and calls 
 `citations` as an object or as an array of one, and unknown events are survived. A call without arguments ends as `{}`.
 """
 
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -34,7 +33,8 @@ from freehold.dialects.conversation import (
     ToolStarted,
     Usage,
 )
-from freehold.dialects.sse import DONE, SseParser
+from freehold.dialects.sse import DONE
+from freehold.dialects.sse_reader import SseReader
 from freehold.dialects.tool_calls import generated_id
 from freehold.dialects.wire import MALFORMED
 from freehold.errors import UpstreamBroken, redact
@@ -84,40 +84,22 @@ EVENT = msgspec.json.Decoder(WireEvent)
 _QUIET = frozenset({"content-end", "citation-end", "debug"})
 
 
-class StreamReader:
+class StreamReader(SseReader):
     """Bytes of an SSE stream in, canonical events out, whatever the chunk boundaries.
 
     `complete` becomes True with the `message-end`: what follows it carries nothing. `usage` is the last one seen.
     """
 
-    __slots__ = ("_calls", "_count", "_failed", "_parser", "_response", "_started", "_whole", "complete", "usage")
-
     def __init__(self) -> None:
+        super().__init__()
         self.complete = False
         self.usage: Usage | None = None
-        self._parser = SseParser()
         self._calls: dict[int, _Call] = {}
         """The open calls by their index; how many there were, and whether one was whole."""
         self._count = 0
         self._whole = False
         self._started = False
-        self._failed = False
         self._response = ""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Raises UpstreamBroken for an event that is no JSON, of the wrong form, or larger than 16 MiB."""
-        events: list[Event] = []
-        for _, data in self._parser.feed(chunk):
-            self._read(data, events)
-        return events
-
-    def close(self) -> list[Event]:
-        """What a last event that only lacked its blank line says; one cut in half says nothing: see `complete`."""
-        events: list[Event] = []
-        with suppress(UpstreamBroken):
-            for _, data in self._parser.close():
-                self._read(data, events)
-        return events
 
     def _read(self, data: bytes, events: list[Event]) -> None:
         if self._failed or self.complete or not data or data.startswith(DONE):

@@ -5,8 +5,6 @@ event has the finish reason; events without candidates carry usage only. Usage i
 Sources come late, with offsets in all the text so far; each becomes a citation of its own, once.
 """
 
-from contextlib import suppress
-
 from freehold.dialects.conversation import (
     Audio,
     AudioDelta,
@@ -43,18 +41,17 @@ from freehold.dialects.gemini.reply import (
     read_part,
 )
 from freehold.dialects.gemini.usage import read_finish, read_usage
-from freehold.dialects.sse import SseParser
+from freehold.dialects.sse_reader import SseReader
 from freehold.dialects.wire import MALFORMED
 from freehold.errors import UpstreamBroken, redact
 
 
-class StreamReader:
+class StreamReader(SseReader):
     """Bytes of an SSE stream in, canonical events out, whatever the chunk boundaries."""
 
     def __init__(self) -> None:
-        self._parser = SseParser()
+        super().__init__()
         self._started = False
-        self._failed = False
         self._id = ""
         self._usage: Usage | None = None
         self._calls: dict[int, int] = {}
@@ -68,21 +65,6 @@ class StreamReader:
     def complete(self) -> bool:
         """Whether every candidate seen has its finish reason."""
         return bool(self._finished) and self._finished.issuperset(self._calls)
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Raises UpstreamBroken for an event that is not JSON or larger than 16 MiB."""
-        events: list[Event] = []
-        for _, data in self._parser.feed(chunk):
-            self._read(data, events)
-        return events
-
-    def close(self) -> list[Event]:
-        """What a last event that only lacked its blank line says; one cut in half says nothing: see `complete`."""
-        events: list[Event] = []
-        with suppress(UpstreamBroken):
-            for _, data in self._parser.close():
-                self._read(data, events)
-        return events
 
     def _read(self, data: bytes, events: list[Event]) -> None:
         if self._failed:

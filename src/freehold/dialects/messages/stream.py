@@ -13,7 +13,6 @@ back until the block ends, and then says which characters it stands on. Usage th
 where earlier numbers were good, the output is our own count.
 """
 
-from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -36,7 +35,7 @@ from freehold.dialects.messages.citations import DIALECT, read_citation
 from freehold.dialects.messages.errors import WireError, failed
 from freehold.dialects.messages.reply import read_finish
 from freehold.dialects.messages.usage import WireUsage, read_usage
-from freehold.dialects.sse import SseParser
+from freehold.dialects.sse_reader import SseReader
 from freehold.dialects.wire import MALFORMED
 from freehold.errors import UpstreamBroken, redact
 
@@ -107,41 +106,25 @@ _START = msgspec.json.Decoder(_Start)
 _DICT = msgspec.json.Decoder(dict[str, Any])
 
 
-class StreamReader:
+class StreamReader(SseReader):
     """Bytes of an SSE stream in, canonical events out, whatever the chunk boundaries.
 
     `complete` becomes True with the stop reason: what follows it carries nothing. `json_tool` as in `read_reply`.
     """
 
     def __init__(self, json_tool: str | None = None) -> None:
+        super().__init__()
         self.complete = False
-        self._parser = SseParser()
         self._json_tool = json_tool
         self._blocks: dict[int, _Block] = {}
         self._tools = 0
         self._started = False
-        self._failed = False
         self._usage: Usage | None = None
         self._lied = False
         self._run = 0
         """Characters of text since anything else."""
         self._size = 0
         """Characters of everything."""
-
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Raises UpstreamBroken for an event that is not JSON or larger than 16 MiB."""
-        events: list[Event] = []
-        for _, data in self._parser.feed(chunk):
-            self._read(data, events)
-        return events
-
-    def close(self) -> list[Event]:
-        """What a last event that only lacked its blank line says; one cut in half says nothing: see `complete`."""
-        events: list[Event] = []
-        with suppress(UpstreamBroken):
-            for _, data in self._parser.close():
-                self._read(data, events)
-        return events
 
     def _read(self, data: bytes, events: list[Event]) -> None:
         if self._failed:
