@@ -90,6 +90,13 @@ def refuse_raw(param: str, expected: str, raw: bytes) -> NoReturn:
     )
 
 
+def refuse_messages(raw: bytes) -> NoReturn:
+    """Raises BadRequest for `messages` that are none or no array."""
+    if not raw:
+        raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
+    refuse_raw("messages", "an array", raw)
+
+
 _KINDS = {
     b"n": "null",
     b"t": "a boolean",

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
-from freehold.dialects.wire import decode_request, refuse_raw
+from freehold.dialects.wire import decode_request, refuse_messages
 from freehold.errors import BadRequest
 
 MAX_CHOICES = 128
@@ -53,7 +53,7 @@ def peek(body: bytes) -> Peek:
     request = decode_request(_DECODER, body)
     messages = bytes(request.messages)
     if messages[:1] != b"[":
-        _refuse_messages(messages)
+        refuse_messages(messages)
     n = 1 if request.n is None else request.n
     if not 1 <= n <= MAX_CHOICES:
         raise BadRequest(f"'n' must lie between 1 and {MAX_CHOICES}, got {n}.", param="n")
@@ -88,9 +88,3 @@ def _see_media(messages: bytes, result: Peek) -> None:
     result.images = b'"image_url"' in messages
     result.audio = b'"input_audio"' in messages
     result.documents = b'"file"' in messages or b'"document_url"' in messages
-
-
-def _refuse_messages(raw: bytes) -> None:
-    if not raw:
-        raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
-    refuse_raw("messages", "an array", raw)

@@ -13,8 +13,7 @@ from msgspec import Raw, Struct
 from freehold.dialects.conversation import Losses
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
 from freehold.dialects.traits import PLAIN, Traits
-from freehold.dialects.wire import decode_request, refuse_raw
-from freehold.errors import BadRequest
+from freehold.dialects.wire import decode_request, refuse_messages
 
 _NOTHING = Raw(b"")
 _NULL = b"null"
@@ -44,7 +43,7 @@ def peek(body: bytes) -> Peek:
     request = decode_request(_DECODER, body)
     messages = bytes(request.messages)
     if messages[:1] != b"[":
-        _refuse_messages(messages)
+        refuse_messages(messages)
     tools = len(request.tools)
     limit = request.max_tokens
     result = Peek(
@@ -62,12 +61,6 @@ def peek(body: bytes) -> Peek:
             result.input_bytes -= len(messages) - len(without_base64(messages, b";base64,"))
         result.images = True
     return result
-
-
-def _refuse_messages(raw: bytes) -> None:
-    if not raw:
-        raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
-    refuse_raw("messages", "an array", raw)
 
 
 def patch_request(

@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from freehold.dialects.peek import MEDIA_BYTES, Peek, without_base64
-from freehold.dialects.wire import decode_request, refuse_raw
-from freehold.errors import BadRequest
+from freehold.dialects.wire import decode_request, refuse_messages
 
 _NOTHING = Raw(b"")
 
@@ -42,7 +41,7 @@ def peek(body: bytes) -> Peek:
     request = decode_request(_DECODER, body)
     messages = bytes(request.messages)
     if messages[:1] != b"[":
-        _refuse_messages(messages)
+        refuse_messages(messages)
     tools = len(request.tools)
     limit = request.max_tokens
     result = Peek(
@@ -74,9 +73,3 @@ def _see_media(messages: bytes, result: Peek) -> None:
         result.input_bytes -= size - len(messages)
     result.images = b'"image"' in messages
     result.documents = b'"document"' in messages
-
-
-def _refuse_messages(raw: bytes) -> None:
-    if not raw:
-        raise BadRequest("The request has no 'messages'.", param="messages", code="missing_required_parameter")
-    refuse_raw("messages", "an array", raw)
