@@ -280,10 +280,12 @@ def injection(rules: Rules) -> dict[str, dict[str, int]]:
         "attacks, kept aside": kept_aside("attacks.txt"),
         "attacks, second set": section("blind.txt", "attack"),
         "attacks, third set": section("third.txt", "attack"),
+        "attacks, fourth set": section("fourth.txt", "attack"),
         "look-alikes, of the tests": HARMLESS,
         "look-alikes, kept aside": kept_aside("benign.txt"),
         "look-alikes, second set": section("blind.txt", "harmless"),
         "look-alikes, third set": section("third.txt", "harmless"),
+        "look-alikes, fourth set": section("fourth.txt", "harmless"),
     }
     figures = {}
     for name, texts in sets.items():

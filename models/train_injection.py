@@ -2,7 +2,8 @@
 
     injection/templates.txt   what attacks and their look-alikes are made of, in the concepts of likeness.txt
     injection/attacks.txt     attacks written one by one; injection/benign.txt look-alikes: even lines are learnt from,
-                              odd lines are kept aside for the figures, and so are injection/blind.txt and third.txt
+                              odd lines are kept aside for the figures, and so are injection/blind.txt, third.txt and
+                              fourth.txt
     tests/support/said.py     attacks and look-alikes that the rules were written with
     ../shared                 ordinary questions, and requests that programs sent to models, and with them Python's own
                               help and library: half of them, by a hash, to learn what is no attack; the other half
@@ -228,11 +229,13 @@ def figures(shared: Path) -> None:
         ("attacks learnt from", written(HERE / "attacks.txt", learnt=True)),
         ("attacks, second set", blind("blind.txt", "attack")),
         ("attacks, third set", blind("third.txt", "attack")),
+        ("attacks, fourth set", blind("fourth.txt", "attack")),
         ("attacks of the tests", list(ATTACKS)),
         ("look-alikes kept aside", written(HERE / "benign.txt", learnt=False)),
         ("look-alikes learnt from", written(HERE / "benign.txt", learnt=True)),
         ("look-alikes, second set", blind("blind.txt", "harmless")),
         ("look-alikes, third set", blind("third.txt", "harmless")),
+        ("look-alikes, fourth set", blind("fourth.txt", "harmless")),
         ("look-alikes of the tests", list(HARMLESS)),
     ]
     if shared.is_dir():
