@@ -9,9 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from freehold.cli.audit import command
+from freehold.errors import BadRequest
 from freehold.record.receipts.leaf import Call, Ended
 from freehold.record.receipts.log import Log
 from freehold.record.receipts.places import Places
+from freehold.record.receipts.report import Tests as Results
 
 
 def audit(*words: str) -> Result:
@@ -136,6 +138,62 @@ def test_a_report_says_what_went_where(home: Path, log: None, tmp_path: Path) ->
     assert audit("report", "--since", "1h", "--until", "2h").exit_code == 2
     spoil(home)
     assert audit("report").exit_code == 1
+
+
+RUN = (Path(__file__).parents[1] / "noninterference" / "run.py").read_text()
+
+
+def results(**changes: object) -> dict[str, object]:
+    """As `tests/noninterference/run.py --out` writes them."""
+    usual: dict[str, object] = {
+        "at": "2026-11-22T02:16:23+00:00", "version": "0.1.0", "passed": 75, "failed": 0, "canaries": 56709,
+        "sinks": ["provider public", "engine-a"], "failures": [],
+    }  # fmt: skip
+    return {**usual, **changes}
+
+
+def test_the_format_is_that_of_the_run() -> None:
+    written = RUN.partition("    results = {\n")[2].partition("    }\n")[0]
+    assert {line.split('"')[1] for line in written.splitlines()} == set(results())
+    assert set(Results.__struct_fields__) == set(results())
+
+
+@pytest.mark.usefixtures("log")
+def test_a_report_of_a_file_of_negative_tests(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps(results(), indent=1) + "\n")
+    done = audit("report", "--tests", str(file))
+    assert done.exit_code == 0
+    said = "negative tests of 2026-11-22T02:16:23+00:00, version 0.1.0: 75 passed, none failed"
+    assert f"{said}, 56,709 canaries looked for in 2 sinks" in done.stderr
+    shown = json.loads(audit("report", "--tests", str(file), "--json").stdout)["tests"]
+    assert shown == results()
+    failures = [*(f"restricted in sink {number}" for number in range(8)), "the gateway ended with 1:\n" + "x" * 2000]
+    file.write_text(json.dumps(results(failed=9, failures=failures[::-1])))
+    (line,) = [one for one in audit("report", "--tests", str(file)).stderr.splitlines() if "FAILED" in one]
+    assert "75 passed, 9 FAILED: the gateway ended with 1: xxx" in line
+    assert line.endswith("restricted in sink 4; and 4 more, 56,709 canaries looked for in 2 sinks")
+    assert len(line) < 600
+
+
+@pytest.mark.usefixtures("log")
+@pytest.mark.parametrize("content", [b"", b"{}", b"[]", b"\xff\xfe", b'{"at": 3}', b'{"at": "x", "version": "1"}'])
+def test_a_file_that_holds_something_else_is_told(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "results.json"
+    file.write_bytes(content)
+    done = audit("report", "--tests", str(file))
+    assert done.exit_code == 1
+    assert isinstance(done.exception, BadRequest)
+    assert "does not hold results of negative tests" in str(done.exception)
+    assert done.exception.hint == "make test-noninterference writes it again"
+
+
+@pytest.mark.usefixtures("log")
+def test_a_file_that_is_named_and_not_there_is_not_taken_for_no_tests(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.json", tmp_path):
+        done = audit("report", "--tests", str(path))
+        assert done.exit_code == 2
+        assert "none were run" not in done.stderr
 
 
 @pytest.mark.usefixtures("home")

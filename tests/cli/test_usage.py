@@ -163,3 +163,18 @@ def test_a_store_that_cannot_be_opened_is_an_error(home: Path) -> None:
     assert result.exit_code == 1
     assert "cannot be used" in result.stderr
     assert "hint:" in result.stderr
+
+
+@pytest.mark.usefixtures("written")
+def test_what_was_found_is_named_where_something_was() -> None:
+    assert "found" not in usage().stderr
+    assert json.loads(usage("--json").stdout)["found"] == {"requests": {}, "answers": {}}
+    journal = Journal(journal_dir(), "w1")
+    who = ("bot", "fast", "lab/small", "lab", "small", "chat", False, False, 9, "c0ffee")
+    journal.append(Intent("r9-1", "r9", time.time_ns(), 1, *who, found="email=allow,secret=label"))
+    journal.append(Settlement("r9-1", "ok", 200, found="secret=redact"))
+    journal.close()
+    said = usage().stderr
+    assert "calls by what was found in their requests: email=allow 1, secret=label 1" in said
+    assert "calls by what was found in their answers: secret=redact 1" in said
+    assert json.loads(usage("--json").stdout)["found"]["answers"] == {"secret=redact": 1}

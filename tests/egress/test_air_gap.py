@@ -13,26 +13,42 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import spying
 from apart import below, inside, needs_namespace, network
 from faking import fake_here
 from running import KEY, Running, clean_environment, started
 
+from freehold.call.fetch_url import UrlLimits, fetch_url
 from freehold.call.transport import Flight, Origin, Pool
 from freehold.call.transport.pool import EGRESS
 from freehold.errors import PolicyError
 
+COMMAND = json.dumps([sys.executable, spying.__file__, "$${PORT}"])
 CONFIG = f"""
 server: {{port: 0, drain_seconds: 5}}
 discover: false
 providers:
   openai: {{base_url: "URL/v1", api_key: "sk-upstream-secret-000"}}
 own:
+  - {{name: plain, engine: command, command: {COMMAND}, facts: {{can: [images, documents]}}}}
   - {{name: away, pull: "Qwen/Qwen3-0.6B-GGUF:Q4_K_M"}}
 models:
   both: [openai/gpt-4o, own/banking77]
 keys:
   - {{name: ci, key: "{KEY}"}}
 """
+FETCHED = {
+    "model": "own/plain",
+    "max_tokens": 5,
+    "messages": [
+        {
+            "role": "user",
+            "content": [{"type": "document", "source": {"type": "url", "url": "https://example.org/a.pdf"}}],
+        }
+    ],
+}
+"""An engine has no URL for a document in its dialect, so that it is the gateway who would have to fetch this one. (Of
+pictures it has: what it is given is the URL, and it is in the namespace too.)"""
 WORDS = [{"role": "user", "content": "my card has not arrived"}]
 
 
@@ -103,8 +119,11 @@ class TestRunning:
             ask(gateway, "/v1/embeddings", input="hi")
         assert b"card_arrival" in ask(gateway, model="both", messages=WORDS)
         assert "air-gapped" in refused(gateway, model="openai/gpt-4o", messages=WORDS)
+        assert ask(gateway, model="own/plain", messages=WORDS)
         picture = [{"type": "image_url", "image_url": {"url": "https://example.org/a.png"}}]
-        refused(gateway, messages=[{"role": "user", "content": picture}])
+        assert ask(gateway, model="own/plain", messages=[{"role": "user", "content": picture}])
+        said = refused(gateway, path="/v1/messages", **FETCHED)
+        assert "example.org is not on this machine, and this gateway is air-gapped" in said
         assert set(sent(pid)) == {"lo"}
         assert discarded(pid) == {"OutNoRoutes": 0, "OutDiscards": 0}
         assert Path(f"/proc/{pid}/net/route").read_text().count("\n") == 1
@@ -169,11 +188,14 @@ nft -j list counters table inet witness
     url = json.loads((tmp_path / "up.out").read_text())["url"]
     # The port is in that namespace, so whoever asks must be there too.
     asked = subprocess.run(
-        ["nsenter", "-t", str(process.pid), "-n", sys.executable, "-c", _ASK, url, KEY], capture_output=True, text=True
+        ["nsenter", "-t", str(process.pid), "-n", sys.executable, "-c", _ASK, url, KEY, json.dumps(FETCHED)],
+        capture_output=True,
+        text=True,
     )
     answers, _ = process.communicate("go\n", timeout=60)
     assert "card_arrival" in asked.stdout, asked.stderr
     assert "air-gapped" in asked.stdout
+    assert "example.org is not on this machine" in asked.stdout.splitlines()[-1]
     before, after = (
         next(one["counter"]["packets"] for one in json.loads(line)["nftables"] if "counter" in one)
         for line in answers.splitlines()
@@ -183,17 +205,20 @@ nft -j list counters table inet witness
 
 _ASK = """
 import json, sys, urllib.error, urllib.request
-for model in ("own/banking77", "openai/gpt-4o", "own/away"):
-    for stream in (False, True):
-        body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": "my card has not arrived"}]}
-        request = urllib.request.Request(
-            sys.argv[1] + "/v1/chat/completions", json.dumps(body).encode(),
-            {"authorization": "Bearer " + sys.argv[2], "content-type": "application/json"},
-        )
-        try:
-            print(urllib.request.urlopen(request, timeout=30).read().decode())
-        except urllib.error.HTTPError as error:
-            print(error.read().decode())
+said = [{"role": "user", "content": "my card has not arrived"}]
+asked = [
+    ("/v1/chat/completions", {"model": model, "stream": stream, "messages": said})
+    for model in ("own/banking77", "openai/gpt-4o", "own/away") for stream in (False, True)
+] + [("/v1/messages", json.loads(sys.argv[3]))]
+for path, body in asked:
+    request = urllib.request.Request(
+        sys.argv[1] + path, json.dumps(body).encode(),
+        {"authorization": "Bearer " + sys.argv[2], "content-type": "application/json"},
+    )
+    try:
+        print(urllib.request.urlopen(request, timeout=30).read().decode())
+    except urllib.error.HTTPError as error:
+        print(error.read().decode())
 """
 
 
@@ -201,6 +226,7 @@ def test_without_a_namespace_it_says_so_and_refuses_by_itself(tmp_path: Path) ->
     with apart(tmp_path, "--no-namespace") as gateway:
         assert b"card_arrival" in ask(gateway, messages=WORDS)
         assert "air-gapped" in refused(gateway, model="openai/gpt-4o", messages=WORDS)
+        assert "air-gapped" in refused(gateway, path="/v1/messages", **FETCHED)
     (log,) = tmp_path.glob("up-*.log")
     assert "nothing but itself holds it to that" in log.read_text()
 
@@ -238,3 +264,17 @@ async def test_this_machine_is_no_elsewhere(monkeypatch: pytest.MonkeyPatch, hos
     pool = Pool(Origin(False, host, 9, ""), connect_timeout=1.0, limit=1)
     with pytest.raises(Exception, match="no connection"):
         await pool.acquire(Flight(0.0))
+
+
+async def test_no_name_server_is_asked_for_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    async def resolver(host: str, port: int) -> list[str]:
+        asked.append(host)
+        return ["93.184.216.34"]
+
+    monkeypatch.setenv(EGRESS, "none")
+    with pytest.raises(PolicyError) as caught:
+        await fetch_url("https://example.org/a.png", limits=UrlLimits(), resolver=resolver)
+    assert (caught.value.code, caught.value.hint) == ("air_gapped", "send the data itself")
+    assert not asked

@@ -396,12 +396,10 @@ class Drive:
         yield made("/v1/responses", json.dumps(goes_on).encode(), key)
 
     def _kill(self, number: int) -> None:
-        """Ends a worker, if there is one right now: those have connections, the steward has none."""
+        """Ends one that may be, if there is one right now."""
         with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
-            children = psutil.Process(self.house.process.pid).children()
-            workers = [one for one in children if one.net_connections(kind="tcp")]
-            if workers:
-                os.kill(self.choose.choice(workers).pid, number)
+            if found := self.house.killable():
+                os.kill(self.choose.choice(found).pid, number)
 
     def _set_core_aside(self) -> None:
         """The next one would be written over it."""

@@ -6,6 +6,8 @@ import socket
 import sys
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+
 from sinks import KeepingProvider
 
 

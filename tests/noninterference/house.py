@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+import psutil
 import yaml
 from running import clean_environment
 from sinks import LABELS, PROVIDERS, Sink, World
@@ -56,7 +57,7 @@ def provider(sink: Sink, dialect: str, base: str) -> dict[str, Any]:
     given: dict[str, Any] = {
         "base_url": base + path.get(dialect, ""),
         "dialect": dialect,
-        "api_key": "sk-0123456789",
+        "api_key": "${SINK_KEY}",
         "models": {"fake": {"input": 0.01 if sink.name == "public" else 1.0, "output": 0.01, "context": 200000}},
     }
     if sink.owned:
@@ -161,8 +162,9 @@ class Told(NamedTuple):
 class House:
     """A running gateway."""
 
-    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]", url: str) -> None:
+    def __init__(self, folder: Path, process: "subprocess.Popen[bytes]", url: str, *, strict: bool = False) -> None:
         self.folder = folder
+        self.strict = strict
         self.home = folder / "home"
         self.process = process
         self.url = url
@@ -183,6 +185,17 @@ class House:
             connection.close()
             self._local.connection = None
             raise
+
+    def killable(self) -> list[psutil.Process]:
+        """Workers; in strict mode the egress process too. Of those that are there right now: a worker has connections,
+        the steward has none. In strict mode clients' are of another namespace than it is; there the steward is the one
+        who has children."""
+        children = psutil.Process(self.process.pid).children()
+        if not self.strict:
+            return [one for one in children if one.net_connections(kind="tcp")]
+        inside = [(one, below) for one in children if (below := one.children())]
+        egress = [one for one in children if one not in [parent for parent, _ in inside]]
+        return egress + [one for _, below in inside for one in below if not one.children()]
 
     def ready(self) -> None:
         deadline = time.monotonic() + 30
@@ -205,8 +218,11 @@ def _with_cores() -> None:
 
 
 @contextmanager
-def house(folder: Path, world: World, configured: dict[str, Any], mutant: str = "") -> Iterator[House]:
-    """Runs `freehold up` with `configured`. What it writes to its outputs is in `folder / "said"`."""
+def house(
+    folder: Path, world: World, configured: dict[str, Any], mutant: str = "", *, strict: bool = False
+) -> Iterator[House]:
+    """Runs `freehold up` with `configured`, in strict mode where that is wanted. What it writes to its outputs is in
+    `folder / "said"`."""
     for name in ("cwd", "tmp"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     environment = clean_environment(
@@ -216,11 +232,13 @@ def house(folder: Path, world: World, configured: dict[str, Any], mutant: str = 
         PYTHONPATH=os.pathsep.join(filter(None, (str(HOOKS), os.environ.get("PYTHONPATH")))),
         PYTHONFAULTHANDLER="1",
         FREEHOLD_TEST_MUTANT=mutant,
+        SINK_KEY="sk-0123456789",
     )
     said = (folder / "said").open("wb")
-    house = House(folder, None, "")  # type: ignore[arg-type]
+    house = House(folder, None, "", strict=strict)  # type: ignore[arg-type]
     house.write(configured)
     command = [sys.executable, "-m", "freehold", "up", "--json", "--config", str(folder / "freehold.yaml")]
+    command += ["--strict-egress", "--no-witness"] if strict else []
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=said, env=environment, cwd=folder / "cwd", preexec_fn=_with_cores
     )

@@ -26,11 +26,14 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "sup
 from drive import Drive
 from examine import Examination, table
 from fill import Filler
-from house import configuration, house
+from house import House, configuration, house
 from markers import Markers
-from sinks import LABELS, PUBLIC_ADDRESS, Sink, world
+from sinks import LABELS, PUBLIC_ADDRESS, WEB, Sink, World, world
 
 from freehold import __version__
+from freehold.egress.pieces import record
+from freehold.egress.records import FOLDER, Fetched, Sent
+from freehold.egress.witness import runs
 from freehold.home import located
 
 APART, NAMES = "FREEHOLD_TEST_APART", "FREEHOLD_TEST_NAMES"
@@ -88,6 +91,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--short", action="store_true", help="a part of all combinations, in under a minute")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), default="", help="break something: a leak must be found")
+    parser.add_argument("--strict", action="store_true", help="a gateway that was started with --strict-egress")
     parser.add_argument("--list-mutants", action="store_true", help="print their names")
     parser.add_argument("--seed", type=int, default=secrets.randbits(32), help="which combinations --short takes")
     parser.add_argument("--keep", type=Path, help="a folder that keeps everything that was written")
@@ -105,6 +109,9 @@ def main() -> int:
         return 0
     apart = into_namespace()
     say(f"seed {given.seed}, " + ("in a namespace of its own" if apart else "on ports of loopback: nothing is fetched"))
+    if given.strict and not apart:
+        say("NOT TESTED: strict mode needs a network namespace, and none can be made here")
+        return 0
     if given.keep is not None:
         given.keep.mkdir(parents=True, exist_ok=True)
         return run(given, given.keep.resolve(), apart)
@@ -116,7 +123,8 @@ def run(given: argparse.Namespace, folder: Path, apart: bool) -> int:
     markers = Markers(LABELS)
     filler = Filler(markers)
     with world(folder, apart=apart) as outside:
-        with house(folder / "gateway", outside, configuration(outside.bases, folder), given.mutant) as inside:
+        configured = configuration(outside.bases, folder)
+        with house(folder / "gateway", outside, configured, given.mutant, strict=given.strict) as inside:
             mutant = MUTANTS.get(given.mutant)
             names, parts = (FEW, mutant.parts) if mutant else ((), ("calibrate", *given.only) if given.only else ())
             way = mutant.way if mutant else ""
@@ -137,6 +145,8 @@ def run(given: argparse.Namespace, folder: Path, apart: bool) -> int:
     )
     if ended:
         trouble.append(f"the gateway ended with {ended}: " + (inside.folder / "said").read_text()[-2000:])
+    if given.strict:
+        trouble += went_another_way(outside, inside)
     for line in trouble:
         say(line)
     say("seen as: " + ", ".join(f"{form} ({count})" for form, count in found.forms().most_common()))
@@ -153,12 +163,26 @@ def run(given: argparse.Namespace, folder: Path, apart: bool) -> int:
         "sinks": found.sinks,
         "failures": failures,
     }
-    out = given.out or (None if given.short else located(os.environ) / "noninterference.json")
+    out = given.out or (None if given.short or given.strict else located(os.environ) / "noninterference.json")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(results, indent=1) + "\n")
         say(f"results in {out}")
     return 1 if failures else 0
+
+
+def went_another_way(outside: World, inside: House) -> list[str]:
+    """What reached a provider without the egress process having written it down; empty where nothing did."""
+    folder = inside.home / FOLDER
+    (run,) = runs(folder)
+    lines = list(record(folder, run.name))
+    sent, fetched = (sum(isinstance(line, kind) for line in lines) for kind in (Sent, Fetched))
+    got = {name: len(provider.kept.requests) for name, provider in outside.providers.items()}
+    fetches = got.pop(WEB.name)
+    arrived = f"{sum(got.values())} requests and {fetches} fetches arrived"
+    say(f"{arrived}; the egress process wrote down {sent} and {fetched}")
+    enough = 0 < sum(got.values()) <= sent and fetches <= fetched and None not in lines
+    return [] if enough else ["not all that arrived is in the egress process's record"]
 
 
 def say(text: str) -> None:

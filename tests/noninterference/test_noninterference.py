@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from apart import needs_namespace
 from markers import Markers, written
 from running import clean_environment
 
@@ -28,6 +29,16 @@ def test_no_canary_is_where_it_may_not_be(tmp_path: Path) -> None:
     assert results["failures"] == []
     assert results["canaries"] > 20_000
     assert {"provider public", "stdout and stderr", "working folder and cores"} <= set(results["sinks"])
+
+
+@needs_namespace
+def test_none_in_strict_mode_either(tmp_path: Path) -> None:
+    """And all that arrived came through the egress process, which is killed too."""
+    out = tmp_path / "results.json"
+    done = run("--short", "--strict", "--only", "direct", "engines", "pictures", "breaks", "--out", str(out))
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-3000:]
+    assert json.loads(out.read_text())["failures"] == []
+    assert "the egress process wrote down" in done.stdout
 
 
 def test_a_may_flow_that_always_says_yes_is_noticed() -> None:

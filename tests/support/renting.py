@@ -86,11 +86,18 @@ class Answer(NamedTuple):
         return dict(json.loads(self.body))
 
 
-def ask(url: str, path: str, body: Any, kind: str = "application/json", key: str = KEY) -> Answer:
+def ask(
+    url: str,
+    path: str,
+    body: Any,
+    kind: str = "application/json",
+    key: str = KEY,
+    headers: dict[str, str] | None = None,
+) -> Answer:
     """`body` goes as JSON unless it is bytes."""
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    headers = {"authorization": f"Bearer {key}", "content-type": kind}
-    request = urllib.request.Request(url + path, data, headers, method="POST")
+    sent = {"authorization": f"Bearer {key}", "content-type": kind, **(headers or {})}
+    request = urllib.request.Request(url + path, data, sent, method="POST")
     try:
         with urllib.request.urlopen(request, timeout=20) as answer:
             return Answer(answer.status, answer.headers, answer.read())

@@ -33,7 +33,7 @@ from freehold import __version__
 from freehold.call.addresses import is_public
 from freehold.call.sniff import media_type
 from freehold.call.transport import Connection, Flight, Origin, Pool, Through, request_head
-from freehold.call.transport.pool import Opened
+from freehold.call.transport.pool import Opened, only_here
 from freehold.errors import BadRequest, ProviderError, UpstreamTimeout, UpstreamUnreachable
 
 LONGEST_URL = 8192
@@ -129,8 +129,9 @@ async def fetch_url(
 
 
 async def fetch_one(url: str, limits: UrlLimits, resolver: Resolver) -> Fetched:
-    """One exchange, no redirects followed. Raises Moved, BadRequest."""
+    """One exchange, no redirects followed. Raises Moved, BadRequest, PolicyError where nothing may leave."""
     origin, path = parse_url(url, limits)
+    only_here(origin.host, "send the data itself")  # before its name is asked for
     failure: ProviderError | None = None
     for address in (await _resolve(origin, limits, resolver))[:MOST_ADDRESSES]:
         try:

@@ -134,7 +134,12 @@ def anchor(as_json: bool) -> None:
 @click.option("--since", metavar="TIME", callback=ledger.moment, help="From here on: 7d, 12h, 2027-01-31.")
 @click.option("--until", metavar="TIME", callback=ledger.moment, help="Up to here, this moment not included.")
 @click.option("--anchor", "anchors", multiple=True, metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--tests", metavar="FILE", type=click.Path(path_type=Path), help="Results of the negative tests.")
+@click.option(
+    "--tests",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Results of the negative tests, as make test-noninterference writes them under FREEHOLD_HOME.",
+)
 @_key
 @_json
 def report(
@@ -172,16 +177,19 @@ def report(
 
 @command.command("reconcile")
 @click.option("--run", "name", metavar="NAME", help="Which run of strict mode; the newest where it is not given.")
+@click.option("--remove", is_flag=True, help="If the run has ended and all agrees, remove its record.")
 @_json
-def reconcile_(name: str | None, as_json: bool) -> None:
+def reconcile_(name: str | None, remove: bool, as_json: bool) -> None:
     """Hold receipts, the egress process's record and the kernel's counters against each other.
 
     For a run of `freehold up --strict-egress`. Exits 1 when they do not agree. docs/egress.md says what is compared.
     """
+    from freehold.egress.pieces import pieces
+    from freehold.egress.pieces import record as recorded
     from freehold.egress.reconcile import reconcile
-    from freehold.egress.records import FOLDER, SUFFIX, lines
+    from freehold.egress.records import FOLDER
     from freehold.egress.witness import latest, runs
-    from freehold.errors import NotFound
+    from freehold.errors import BadRequest, NotFound
     from freehold.home import located
     from freehold.record.receipts.leaf import decode
     from freehold.record.receipts.source import lines as receipts
@@ -195,8 +203,15 @@ def reconcile_(name: str | None, as_json: bool) -> None:
             hint="freehold up --strict-egress begins one",
         )
     run, source = found[-1], _source(None)
+    if run.removed:
+        raise NotFound(
+            f"the record of {run.name} was removed {view.when(run.removed / 1e9)}, after its accounts had agreed",
+            code="no_run",
+        )
+    if remove and not run.ended:
+        raise BadRequest(f"{run.name} has not ended, and its record is needed until then", code="run_not_ended")
     leaves = (decode(line.rstrip(b"\n")) for part in source.parts for line in receipts(part) if line.endswith(b"\n"))
-    record = list(lines(folder / f"{run.name}{SUFFIX}"))  # before the counters, which then have all of it
+    record = list(recorded(folder, run.name))  # before the counters, which then have all of it
     now = latest(run)
     counted = now or (run.counted if run.witnessed else None)
     result = reconcile(
@@ -209,6 +224,11 @@ def reconcile_(name: str | None, as_json: bool) -> None:
         view.show_compared(result)
     if not result.agrees:
         raise click.exceptions.Exit(1)
+    if remove:
+        run.removed = time.time_ns()
+        run.save(folder)
+        for path in pieces(folder, run.name):
+            path.unlink()
 
 
 def _check_proof(proof: BinaryIO, key: "Verifier | None", as_json: bool) -> None:

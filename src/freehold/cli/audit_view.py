@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from freehold.record.receipts.verify import Verdict
 
 NO_TESTS = "negative tests: none were run"
+_SHOWN, _LONGEST = 5, 200
+"""Failures of tests that are shown, and characters of each: one may quote what a process said."""
 
 
 def when(seconds: float) -> str:
@@ -137,7 +139,12 @@ def show_report(summary: "Summary", verdict: "Verdict", tests: "Tests | None", n
 def _tests(tests: "Tests | None") -> str:
     if tests is None:
         return NO_TESTS
-    failed = f", {tests.failed:,} FAILED: {'; '.join(tests.failures[:5])}" if tests.failed else ", none failed"
+    failed = ", none failed"
+    if tests.failed or tests.failures:
+        shown = [" ".join(one.split())[:_LONGEST] for one in tests.failures[:_SHOWN]]
+        more = len(tests.failures) - len(shown)
+        failed = f", {max(tests.failed, len(tests.failures)):,} FAILED: {'; '.join(shown)}"
+        failed += f"; and {more:,} more" if more else ""
     sinks = f" in {len(tests.sinks):,} sinks" if tests.sinks else ""
     sent = f", {tests.canaries:,} canaries looked for{sinks}" if tests.canaries else ""
     return f"negative tests of {tests.at}, version {tests.version}: {tests.passed:,} passed{failed}{sent}"

@@ -40,11 +40,9 @@ def command(
     from freehold.serve.cache.words import BY
 
     trials = trials_of(read_rows(data))
-    today = datetime.now(UTC).date().isoformat()
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
     made = [
-        calibrated(
-            trials, name=route, by=BY, false_hits=false_hits, confidence=confidence, made=today, source=data.name
-        )
+        calibrated(trials, name=route, by=BY, false_hits=false_hits, confidence=confidence, made=now, source=data.name)
         for route in routes
     ]
     if not dry_run:

@@ -161,6 +161,10 @@ def _recall(request: str, *, as_json: bool) -> None:
     print(f"{found.at} UTC: {found.asked} {how} {found.deployment}: {found.reason}")
     if found.label:
         print(f"  its label was {found.label}")
+    if found.found:
+        print(f"  found in it: {', '.join(found.found)}")
+    if found.found_back:
+        print(f"  found in the answer: {', '.join(found.found_back)}")
     for text in thoughts(plan):
         print(f"  {text}")
 

@@ -32,6 +32,7 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
     are days in UTC. `--by kind` sets rented models against owned ones.
     """
     from freehold.home import database
+    from freehold.record.findings import found
     from freehold.record.store import Store
     from freehold.record.usage import running, spend, total
 
@@ -43,6 +44,7 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
         rows = spend(store.connection, by, since, until)
         kinds = spend(store.connection, "kind", since, until)
         unfinished = running(store.connection)
+        seen = found(store.connection, since, until)
     finally:
         store.close()
     everything = total(rows)
@@ -56,6 +58,7 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
                 "total": _value(everything),
                 "kinds": [_value(row) for row in kinds],
                 "running": unfinished,
+                "found": seen,
             }
         )
         return
@@ -64,6 +67,10 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
         return
     output.table(_columns(by), [_cells(row) for row in [*rows, everything]])
     _remarks(everything, kinds if by != "kind" else [], unfinished)
+    for where, kinds_found in (("requests", seen.requests), ("answers", seen.answers)):
+        if kinds_found:
+            calls = ", ".join(f"{kind} {count:,}" for kind, count in kinds_found.items())
+            output.say(f"calls by what was found in their {where}: {calls}")
 
 
 def _columns(by: str) -> list[output.Column | str]:

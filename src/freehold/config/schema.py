@@ -326,7 +326,8 @@ class Config(Struct, forbid_unknown_fields=True, omit_defaults=True):
     given."""
     learn: bool = True
     """Whether requests that a route decided leave their reading (some thirty numbers, no words) in the ledger, so that
-    `freehold route train --ledger` can learn from them. Nothing above `internal` does."""
+    `freehold route train --ledger` can learn from them. Nothing does that is more sensitive than
+    `labels.sinks.training` says (`internal` where it is not given)."""
     keys: list[Key] = field(default_factory=list)
     """Virtual keys, besides those made by `freehold keys add`."""
     timeouts: Timeouts = field(default_factory=Timeouts)

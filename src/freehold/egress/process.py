@@ -68,6 +68,10 @@ class Start(Struct):
     first: Orders
 
 
+NEXT_PIECE = LENGTH.pack(0)
+"""Comes with a descriptor, in the place of orders: the file in which the record goes on."""
+
+
 def run(start: Start, env: Mapping[str, str]) -> None:
     """Serves until SIGTERM, which comes when the workers have ended. Raises OSError where it cannot become `user`."""
     kernel.die_with_parent(signal.SIGTERM)
@@ -147,14 +151,36 @@ def _written(records: Records) -> Fetch:
 
 
 async def _listen(orders: socket.socket, egress: Egress) -> None:
-    """Puts each configuration that comes in force, and says so with one byte."""
+    """Puts each configuration that comes in force, goes on in each file that comes, and says so with one byte."""
     orders.setblocking(False)
     loop = asyncio.get_running_loop()
     while True:
-        (length,) = LENGTH.unpack(await _exactly(loop, orders, LENGTH.size))
-        found = _ORDERS.decode(await _exactly(loop, orders, length))
-        egress.replace(_gate(found))
-        await loop.sock_sendall(orders, b"+")
+        head, descriptors = await _begun(loop, orders)
+        (length,) = LENGTH.unpack(head)
+        said = b"+"
+        if length:
+            egress.replace(_gate(_ORDERS.decode(await _exactly(loop, orders, length))))
+        for descriptor in descriptors:
+            try:
+                egress.records.go_on(descriptor)
+            except OSError:
+                os.close(descriptor)
+                said = b"-"
+        await loop.sock_sendall(orders, said)
+
+
+async def _begun(loop: asyncio.AbstractEventLoop, orders: socket.socket) -> tuple[bytes, list[int]]:
+    """Returns the beginning of what comes next, and the descriptors that came with it."""
+    readable = asyncio.Event()
+    loop.add_reader(orders, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(orders)
+    head, descriptors, _, _ = socket.recv_fds(orders, LENGTH.size, 1)
+    if not head:
+        await asyncio.Event().wait()  # the parent has gone; the kernel's signal is on its way
+    return head + await _exactly(loop, orders, LENGTH.size - len(head)), descriptors
 
 
 async def _exactly(loop: asyncio.AbstractEventLoop, orders: socket.socket, size: int) -> bytes:

@@ -1,7 +1,8 @@
-"""What the egress process writes down of itself: one line of JSON for each thing that it does, in the file of its run.
+"""What the egress process writes down of itself: one line of JSON for each thing that it does, in the files of its run
+(pieces.py).
 
     {"kind":"run", ...}      the process has begun: its user, the connections' limits
-    {"kind":"open", ...}     a connection was opened: host, address, port
+    {"kind":"open", ...}     a connection is opened, or tried: host, address, port; written before the first packet
     {"kind":"sent", ...}     a request goes out: written before its first byte does
     {"kind":"back", ...}     its answer has ended, in whatever way
     {"kind":"refused", ...}  a request that was not sent, and why
@@ -14,6 +15,7 @@ the lines with the receipts, which the workers wrote, and with the kernel's coun
 (reconcile.py).
 """
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -118,9 +120,13 @@ class Records:
         self._kept: list[bytes] = []
 
     def write(self, line: Line) -> None:
-        """Writes a line, and those kept before it. Raises OSError."""
+        """Writes a line, and those kept before it. Raises OSError: then it is not there, and will not be."""
         self._kept.append(_ENCODE(line))
-        self.flush()
+        try:
+            self.flush()
+        except OSError:
+            self._kept.pop()
+            raise
 
     def keep(self, line: Line) -> None:
         """A line that may wait: what has happened already, and cost nothing to be forgotten."""
@@ -129,7 +135,7 @@ class Records:
             self.flush()
 
     def opened(self, origin: Origin, address: str, port: int) -> None:
-        """Writes down a connection, before it is used."""
+        """Writes down a connection, before it is tried: the kernel counts one that comes to nothing, too."""
         self.write(Opened(self.now(), origin.authority, address, port, origin.tls))
 
     def flush(self) -> None:
@@ -137,13 +143,20 @@ class Records:
             return
         data = b"\n".join((*self._kept, b""))
         written = os.write(self._descriptor, data)
-        self._kept.clear()
         if written != len(data):
-            raise OSError(f"{written} of {len(data)} bytes were written")
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - written)
+            raise OSError(errno.ENOSPC, f"{written} of {len(data)} bytes were written")
+        self._kept.clear()
+
+    def go_on(self, descriptor: int) -> None:
+        """Writes what was kept, and from now on to another file. Raises OSError, and then stays with the one it has."""
+        self.flush()
+        os.close(self._descriptor)
+        self._descriptor = descriptor
 
 
 def lines(path: Path) -> Iterator[Line | None]:
-    """Returns the lines of a run's file, None for one that holds none. A last line without its end is left out.
+    """Returns the lines of a file, None for one that holds none. A last line without its end is left out.
     Raises OSError."""
     with path.open("rb") as file:
         while line := file.readline(MAX_LINE):

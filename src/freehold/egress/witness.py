@@ -170,6 +170,8 @@ class Run(Struct):
     counted: Counted | None = None
     starts: int = 0
     """How often the egress process was started."""
+    removed: int = 0
+    """When its record was removed, because its accounts had agreed; 0: it is there."""
 
     def save(self, folder: Path) -> None:
         write_private(folder / f"{self.name}.json", msgspec.json.encode(self))
@@ -208,6 +210,6 @@ def recover(folder: Path) -> None:
             except ConfigError:
                 pass
             remove(run.counted.table)
-        written = [path.stat().st_mtime_ns for path in folder.glob(f"{run.name}.json*")]
+        written = [path.stat().st_mtime_ns for path in folder.glob(f"{run.name}.*json*")]
         run.ended = max(run.began + 1, *written)
         run.save(folder)

@@ -98,6 +98,8 @@ class Intent(Struct, array_like=True, tag="i", gc=False):
     """On the first attempt of a request that a route decided."""
     sent: Sent | None = None
     """What went out, and where, for the receipt."""
+    found: str = ""
+    """What was found in the request, by type, and what was done: `email=allow,secret=label`, sorted. Never more."""
 
 
 class Settlement(Struct, array_like=True, tag="s", gc=False):
@@ -129,6 +131,8 @@ class Settlement(Struct, array_like=True, tag="s", gc=False):
     """Bytes of the answer's body."""
     cached: bool = False
     """Nobody was asked: the answer was kept from an earlier call, and cost nothing. Tokens are those of that call."""
+    found: str = ""
+    """What was found in the answer, as `Intent.found`."""
 
 
 class Outcome(Struct, array_like=True, tag="o", gc=False):

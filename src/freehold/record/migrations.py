@@ -180,6 +180,21 @@ def m004_blocked(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
 
 
+@migration
+def m005_found(connection: sqlite3.Connection) -> None:
+    """What was found in a request and in its answer, by type; NULL: nothing, or nobody looked."""
+    (view,) = connection.execute("SELECT sql FROM sqlite_master WHERE type = 'view' AND name = 'ledger'").fetchone()
+    for statement in (
+        "ALTER TABLE calls ADD COLUMN found INTEGER REFERENCES names",
+        "ALTER TABLE calls ADD COLUMN found_back INTEGER REFERENCES names",
+        "CREATE INDEX calls_found ON calls (at, found, found_back) WHERE coalesce(found, found_back) IS NOT NULL",
+        "DROP VIEW ledger",
+        view.replace("labels.name AS label,", "labels.name AS label, finds.name AS found, backs.name AS found_back,")
+        + " LEFT JOIN names AS finds ON finds.id = calls.found LEFT JOIN names AS backs ON backs.id = calls.found_back",
+    ):
+        connection.execute(statement)
+
+
 _LEDGER = """
 CREATE VIEW ledger AS -- `calls` in words, for people with an SQL prompt
 SELECT

@@ -20,7 +20,8 @@ class Thought(Struct, frozen=True):
 
 class Kept(Struct, frozen=True):
     """A request. `at` is UTC in words; `route` is empty where none decided: then nothing was ranked. `label` is how
-    sensitive it was, empty where nobody said; `outcome` how its first call ended."""
+    sensitive it was, empty where nobody said; `outcome` how its first call ended. `found` is what its first call held,
+    by type and with what was done about it (`secret=label`), `found_back` what the answers to it held."""
 
     request: str
     at: str
@@ -34,6 +35,8 @@ class Kept(Struct, frozen=True):
     dropped: tuple[tuple[str, str], ...]
     label: str = ""
     outcome: str = ""
+    found: tuple[str, ...] = ()
+    found_back: tuple[str, ...] = ()
 
 
 _candidates = msgspec.msgpack.Decoder(list[tuple[int, int | None, int | None, int | None, int]])
@@ -45,7 +48,7 @@ def kept(connection: sqlite3.Connection, request: str) -> Kept | None:
     row = connection.execute(_QUERY, (f"{request}-1",)).fetchone()
     if row is None:
         return None
-    at, asked, deployment, reason, route, propensity, explored, candidates, dropped, label, outcome = row
+    at, asked, deployment, reason, route, propensity, explored, candidates, dropped, label, outcome, found = row
     thoughts = []
     for name, quality, price, latency, chance in _candidates.decode(candidates) if candidates else ():
         (text,) = connection.execute("SELECT name FROM names WHERE id = ?", (name,)).fetchone()
@@ -63,7 +66,17 @@ def kept(connection: sqlite3.Connection, request: str) -> Kept | None:
         tuple(_dropped.decode(dropped)) if dropped else (),
         label or "",
         OUTCOMES[outcome],
+        _parts(found),
+        tuple(
+            dict.fromkeys(
+                one for (text,) in connection.execute(_BACK, (f"{request}-", f"{request}.")) for one in _parts(text)
+            )
+        ),
     )
+
+
+def _parts(found: str | None) -> tuple[str, ...]:
+    return tuple(found.split(",")) if found else ()
 
 
 def _part(value: int | None, scale: float) -> float | None:
@@ -72,11 +85,18 @@ def _part(value: int | None, scale: float) -> float | None:
 
 _QUERY = (
     "SELECT datetime(calls.at / 1000000000, 'unixepoch'), asked.name, deployed.name, reasons.name, rules.name,"
-    " propensity, explored, candidates, dropped, labels.name, outcome FROM calls JOIN routes ON routes.id = calls.route"
+    " propensity, explored, candidates, dropped, labels.name, outcome, finds.name"
+    " FROM calls JOIN routes ON routes.id = calls.route"
     " LEFT JOIN names AS asked ON asked.id = routes.asked"
     " LEFT JOIN names AS deployed ON deployed.id = routes.deployment"
     " LEFT JOIN names AS reasons ON reasons.id = calls.reason"
     " LEFT JOIN names AS labels ON labels.id = calls.label"
+    " LEFT JOIN names AS finds ON finds.id = calls.found"
     " LEFT JOIN decisions ON decisions.call = calls.id"
     " LEFT JOIN names AS rules ON rules.id = decisions.route WHERE calls.call = ?"
 )
+_BACK = (
+    "SELECT names.name FROM calls JOIN names ON names.id = calls.found_back"
+    " WHERE calls.call > ? AND calls.call < ? ORDER BY calls.id"
+)
+"""Between `ID-` and `ID.` are all calls of a request: `-` and `.` are neighbours."""

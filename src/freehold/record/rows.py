@@ -73,6 +73,8 @@ class Rows:
             cost,
             names[s.lost] if s.lost else None,
             names[i.label] if i.label else None,
+            names[i.found] if i.found else None,
+            names[s.found] if s.found else None,
         )
 
     def _price(self, i: Intent, s: Settlement) -> tuple[int | None, int | None]:
@@ -127,8 +129,8 @@ def _cut(s: Settlement) -> Settlement:
 _INSERT_CALL: Final = (
     "INSERT INTO calls (call, request, at, route, attempt, stream, held, reason, config, outcome, status, uncached,"
     " cache_read, cache_write_5m, cache_write_1h, output, reasoning, audio_input, audio_output, estimated, first_us,"
-    " total_us, upstream_id, served, error, price, cost, lost, label)"
-    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    " total_us, upstream_id, served, error, price, cost, lost, label, found, found_back)"
+    " VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _ADD_SPEND: Final = (
     "INSERT INTO spend (hour, route, calls, ok, failed, cancelled, unknown, unpriced, estimated, input, cached, output,"

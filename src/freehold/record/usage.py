@@ -78,7 +78,7 @@ def spend(
     rows = connection.execute(
         f"SELECT {_EXPRESSION[by]}, {_SUMS} FROM spend JOIN routes ON routes.id = spend.route"  # noqa: S608
         f" WHERE hour >= ? AND hour < ? GROUP BY 1 ORDER BY {order}",
-        (_hour(since) if since else 0, _hour(until) if until else 2**62),
+        span(since, until),
     )
     return [_spend(row) for row in rows]
 
@@ -129,6 +129,11 @@ def _spend(row: tuple[str, int, int, int, int, int, int, int, int, int, int, int
         output=output,
         cost=cost,
     )
+
+
+def span(since: datetime | None, until: datetime | None) -> tuple[int, int]:
+    """Returns the first hour of a period and the one after its last, in hours of Unix time."""
+    return (_hour(since) if since else 0, _hour(until) if until else 2**62)
 
 
 def _hour(moment: datetime) -> int:

@@ -31,8 +31,9 @@ from freehold.config.load import Loaded
 from freehold.config.schema import Config
 from freehold.config.watch import Watcher
 from freehold.egress import namespace, scrub
-from freehold.egress.process import Orders, Start, ordered, run
-from freehold.egress.records import FOLDER, SUFFIX
+from freehold.egress.pieces import full, open_piece
+from freehold.egress.process import NEXT_PIECE, Orders, Start, ordered, run
+from freehold.egress.records import FOLDER
 from freehold.egress.witness import Run, Witness, free_user, recover, unseen
 from freehold.errors import ConfigError, FreeholdError
 from freehold.home import home, run_dir, write_private
@@ -105,7 +106,11 @@ class Outer:
         _attached(real.config)
         secret = scrub.variables(real)
         whole = resolve(msgspec.structs.replace(real.config, server=_opened(real)), os.environ)
-        env = scrub.environment(os.environ, secret, whole)
+        env = scrub.environment(os.environ, secret, whole, scrub.used(real))
+        if real.config.server.egress == "strict":
+            scrub.absent(content, real, os.environ, secret)
+        if self._versions:
+            scrub.unseen_before(os.environ, self._env, secret)
         shown = scrub.text(content, real) if content else b""
         inside = Snapshotted(self._original, run_dir() / "config.yaml", self._overrides, env=env).check(shown)
         scrub.check(real, inside)
@@ -147,7 +152,7 @@ class Outer:
         ours, theirs = socket.socketpair()
         ours.settimeout(PATIENCE)
         folder = home() / FOLDER
-        record = os.open(folder / f"{self._run.name}{SUFFIX}", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        record = open_piece(folder, self._run.name)
         start = Start(
             self._egress_listener, record, theirs, self._key, os.geteuid(),
             self._witness.user if self._witness is not None else None, self._orders,
@@ -203,6 +208,28 @@ class Outer:
                 self._restart_egress()
             if time.monotonic() - self._read_at > READ_EVERY:
                 self._count()
+                self._turn()
+
+    def _turn(self) -> None:
+        """Lets the record go on in another file when one is full."""
+        folder = home() / FOLDER
+        if not self._strict or not self._egress or self._control is None:
+            return
+        try:
+            if not full(folder, self._run.name):
+                return
+            piece = open_piece(folder, self._run.name)
+            try:
+                socket.send_fds(self._control, [NEXT_PIECE], [piece])
+            finally:
+                os.close(piece)
+            if self._control.recv(1) == b"+":
+                return
+            reason = "it could not write"
+        except OSError as error:
+            reason = str(error.strerror or error)
+        say(f"the egress process did not go on in another file ({reason}); it is started again")
+        os.kill(self._egress, signal.SIGKILL)
 
     def _restart_egress(self) -> None:
         try:

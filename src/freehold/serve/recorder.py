@@ -38,9 +38,10 @@ from freehold.serve.lost import named
 from freehold.serve.outward import Source, declassified, may_fetch, outward, sink_of
 from freehold.serve.quality import broke_schema
 from freehold.serve.repeats import Asked
-from freehold.serve.safety.checks import Checked
+from freehold.serve.safety.checks import BLOCKED, Checked
 from freehold.serve.safety.guarding import Guarding
 from freehold.serve.safety.marks import names_of
+from freehold.serve.safety.noted import in_request
 from freehold.serve.sessions import cached_next
 from freehold.serve.sessions import named as called
 
@@ -65,6 +66,8 @@ class Call(Struct):
     open: bool = True
     received: int = 0
     """Bytes of answers."""
+    found: str = ""
+    """What was found in its answer."""
 
     def also(self, body: bytes) -> None:
         """Writes down one more body of the same attempt; what is answered to it counts for the attempt."""
@@ -88,6 +91,7 @@ class Call(Struct):
                 self.call, outcome, status, used.uncached, cached, written, written_1h, used.output, used.reasoning,
                 used.audio_input, used.audio_output, used.estimated, self.first or total, total,
                 receipt.id[:200] if receipt else "", receipt.model[:200] if receipt else "", error, lost, self.received,
+                False, self.found,
             )
         )  # fmt: skip
         recorder.upstream += total
@@ -228,26 +232,13 @@ class RequestRecorder:
         now = time.time_ns()
         gateway.journal.append(
             Intent(
-                call,
-                request_id,
-                now,
-                self.begun,
-                self.principal.name,
-                known.asked,
-                deployment.name,
-                deployment.provider,
-                deployment.model,
-                self._endpoint,
-                deployment.owned,
-                known.stream,
-                known.input_tokens + known.output_tokens,
-                gateway.version,
-                reason,
-                in_words(known.label),
-                self._decided,
+                call, request_id, now, self.begun, self.principal.name, known.asked, deployment.name,
+                deployment.provider, deployment.model, self._endpoint, deployment.owned, known.stream,
+                known.input_tokens + known.output_tokens, gateway.version, reason, in_words(known.label), self._decided,
                 gateway.journal.sent(target.sink or sink_of(gateway, target), call, body, declassifier),
+                "" if self.seen is None else in_request(self.seen, declassifier),
             )
-        )
+        )  # fmt: skip
         self._decided = None
         last = self._last
         if last is not None and last.open:
@@ -307,14 +298,23 @@ class RequestRecorder:
             lost = in_known_words(answer.losses, getattr(getattr(relay, "writer", None), "losses", ()))
         elif answer.losses:
             lost = in_known_words(answer.losses)
-        if self.guarding is not None and self.guarding.blocked(answer):
-            entry.end("blocked", answer.status, usage, "content_blocked", receipt, lost)
+        guarding = self.guarding
+        if guarding is not None:
+            self.note(answer, guarding.noted(answer))
+        if (guarding is not None and guarding.blocked(answer)) or (failure is not None and failure.code == BLOCKED):
+            entry.end("blocked", answer.status, usage, BLOCKED, receipt, lost)
         elif failure is None:
             entry.end("ok", answer.status, usage, "", receipt, lost)
         else:
             outcome = "cancelled" if failure.status == 499 else "failed"
             entry.end(outcome, answer.status, usage, failure.code, receipt, lost)
         return usage
+
+    def note(self, answer: Answer, found: str) -> None:
+        """Writes down what was found in an answer, once it is settled."""
+        entry = answer.entry
+        if found and isinstance(entry, Call):
+            entry.found = f"{entry.found},{found}" if entry.found else found
 
     def checked(self, answer: Answer, verdict: Verdict, weight: float) -> None:
         """A cascade's first answer was checked; `weight` is how much that says of its being right."""

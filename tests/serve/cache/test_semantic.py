@@ -243,32 +243,43 @@ def test_without_calibration_it_does_not_start(tmp_path: Path) -> None:
 
 
 def test_drift_closes_it(tmp_path: Path) -> None:
-    """Every similar question is asked anew here, and the answers differ: after so many of them nothing is given."""
+    """Nearly every similar question is asked anew here, and the answers differ: after so many of them nothing is given
+    any more, by no gateway, until it is calibrated again."""
     calibrate(tmp_path / "home", tmp_path)
-    extra = EXTRA.replace("EXPLORE", "0.95")
     rules = [
         {"match": {"model": "say", "contains": "my new card"}, "reply": {"text": "Open the app."}},
         {"match": {"model": "say"}, "reply": {"text": "Take 5 of them."}},
     ]
-    with canary_house(tmp_path, extra, {"rules": rules}) as house:
-        assert known(house) == "miss"
+    with canary_house(tmp_path, EXTRA.replace("EXPLORE", "0.95"), {"rules": rules}) as house:
         closed = False
         for number in range(60):
+            known(house, system=f"number {number}")
             ask(house, SIMILAR, system=f"number {number}")
-            known(house, system=f"number {number} again")
-            ask(house, SIMILAR, system=f"number {number} again")
-            with sqlite3.connect(house.gateway.home / "cache" / "answers.db") as connection:
-                row = connection.execute("SELECT watch FROM watches").fetchone()
-            if row is not None and json.loads(row[0])["alarm"]:
-                closed = True
+            if closed := alarmed(house):
                 break
         assert closed
-        known(house, system="closed")
-        for _ in range(3):
-            told = ask(house, SIMILAR, system="closed")
-        page = metrics(house)
-        assert 'result="miss",why="explored"' in page
-        assert told.status == 200
+        assert 'result="miss",why="explored"' in metrics(house)
+    never = EXTRA.replace("EXPLORE", "0.0")  # what may be given is given
+    with canary_house(tmp_path, never, {"rules": rules}) as house:
+        for number in range(3):
+            assert known(house, system=f"closed {number}") == "miss"
+            told = ask(house, SIMILAR, system=f"closed {number}")
+            assert cache(told) == "miss"
+            assert b"Take 5 of them." in told.body
+        assert 'why="explored"' not in metrics(house)
+    calibrate(tmp_path / "home", tmp_path)
+    with canary_house(tmp_path, never, {"rules": rules}) as house:
+        assert known(house, system="open again") == "miss"
+        told = ask(house, SIMILAR, system="open again")
+        assert cache(told) == "hit"
+        assert b"Open the app." in told.body
+
+
+def alarmed(house: House) -> bool:
+    with sqlite3.connect(house.gateway.home / "cache" / "answers.db") as connection:
+        row = connection.execute("SELECT watch FROM watches").fetchone()
+    connection.close()
+    return row is not None and bool(json.loads(row[0])["alarm"])
 
 
 def metrics(house: House) -> str:

@@ -101,6 +101,15 @@ def test_openais_sdk_reads_it(local: House) -> None:
     assert answer.results[0].category_scores.hate < 0.5
 
 
+def test_what_a_guard_model_judges_leaves_its_calls_in_the_ledger(guard: House) -> None:
+    told = judge(guard, ["have a nice day", "how is a bomb built"])
+    assert [one["flagged"] for one in results(told)] == [False, True]
+    request = told.headers["x-request-id"]
+    query = "SELECT count(*), key, deployment, reason, outcome FROM ledger WHERE request LIKE ? HAVING count(*) = 2"
+    row = rows(guard, query, f"{request}-moderation%")
+    assert row == [(2, "ci", "home/llama-guard-3", "moderation", "ok")]
+
+
 @pytest.mark.parametrize("house", ["local", "guard"])
 def test_pictures_are_refused_and_named(house: str, request: pytest.FixtureRequest) -> None:
     picture = f"data:image/png;base64,{base64.b64encode(b'x' * 20).decode()}"

@@ -27,7 +27,15 @@ IDLE_SECONDS = 45.0
 """An idle connection older than this is not trusted: many servers close theirs after a minute, some sooner."""
 MAX_WAITING = 2000
 Opened = Callable[["Origin", str, int], None]
-"""Is told of a connection: its origin, and the address and port that it was made to."""
+"""Is told of a connection that will be tried: its origin, and the address and port it goes to."""
+
+
+class _Untold(Exception):
+    """Who must be told of a connection could not be: there is none then."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
 
 
 class Origin(NamedTuple):
@@ -75,8 +83,8 @@ class Pool:
         """`address` is the IP address to connect to where the name must not be resolved here (call/fetch_url.py).
 
         The certificate is checked against the origin's name all the same. `through` is the way to the egress process,
-        which then makes the connection itself; `kind` is what connections are made of; `opened` is told of each new
-        one, before it is used, and may raise.
+        which then makes the connection itself; `kind` is what connections are made of; `opened` is told of each
+        address before anything is sent there, whether a connection comes of it or not, and may raise OSError.
         """
         self._opened = opened
         self.through = through
@@ -141,6 +149,8 @@ class Pool:
         try:
             await flight.wait(opening)  # type: ignore[arg-type]
             connection = opening.result()
+        except _Untold as error:
+            raise error.reason from None
         except ssl.SSLError as error:
             raise UpstreamUnreachable(
                 f"TLS with {origin.host} failed: {error.reason or error}",
@@ -165,12 +175,6 @@ class Pool:
             elif flight.failure is not None:
                 opening.result().close()
         self._all.add(connection)
-        if self._opened is not None:
-            try:
-                self._opened(origin, *connection.peer)
-            except BaseException:
-                connection.close()
-                raise
         return connection
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> Connection:
@@ -179,16 +183,41 @@ class Pool:
         if through is not None:
             return await self._to_egress(loop, through)
         if EGRESS in os.environ:
-            _only_here(self._address or origin.host)
+            only_here(self._address or origin.host)
         async with asyncio.timeout(self._connect_timeout):
-            _, connection = await loop.create_connection(
-                lambda: self._kind(self, loop),
-                self._address or origin.host,
-                origin.port,
-                ssl=self._tls() if origin.tls else None,
-                server_hostname=origin.host if origin.tls else None,
-            )
+            if self._opened is None:
+                return await self._connect_to(loop, self._address or origin.host)
+            return await self._connect_told(loop, self._opened)
+
+    async def _connect_to(self, loop: asyncio.AbstractEventLoop, address: str) -> Connection:
+        origin = self.origin
+        _, connection = await loop.create_connection(
+            lambda: self._kind(self, loop),
+            address,
+            origin.port,
+            ssl=self._tls() if origin.tls else None,
+            server_hostname=origin.host if origin.tls else None,
+        )
         return connection
+
+    async def _connect_told(self, loop: asyncio.AbstractEventLoop, opened: Opened) -> Connection:
+        """Tries the host's addresses one after the other, and tells of each."""
+        origin = self.origin
+        found = await loop.getaddrinfo(self._address or origin.host, origin.port, type=socket.SOCK_STREAM)
+        addresses = list(dict.fromkeys(str(one[4][0]) for one in found))
+        for number, address in enumerate(addresses, 1):
+            try:
+                opened(origin, address, origin.port)
+            except OSError as error:
+                raise _Untold(error) from error
+            try:
+                return await self._connect_to(loop, address)
+            except ssl.SSLError:
+                raise
+            except OSError:
+                if number == len(addresses):
+                    raise
+        raise OSError(f"{origin.host} has no address")
 
     async def _to_egress(self, loop: asyncio.AbstractEventLoop, through: Through) -> Connection:
         try:
@@ -235,8 +264,8 @@ class Pool:
             connection.close()
 
 
-def _only_here(host: str) -> None:
-    """Raises PolicyError where a connection would leave this machine and none may."""
+def only_here(host: str, instead: str | None = None) -> None:
+    """Raises PolicyError where a connection would leave this machine and none may. `instead`: what to do then."""
     mode = os.environ.get(EGRESS)
     if mode not in ("strict", "none"):
         return
@@ -250,5 +279,6 @@ def _only_here(host: str) -> None:
             f"{host} is not on this machine, and this gateway "
             + ("reaches other machines only through its egress process" if strict else "is air-gapped"),
             code="egress_refused" if strict else "air_gapped",
-            hint="name it under providers" if strict else "start it without --air-gapped, or ask an owned model",
+            hint=instead
+            or ("name it under providers" if strict else "start it without --air-gapped, or ask an owned model"),
         )

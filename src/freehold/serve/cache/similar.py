@@ -99,7 +99,7 @@ class Calibration(Struct, frozen=True):
     wrong: int
     bound: float
     made: str
-    """ISO 8601 date."""
+    """ISO 8601, UTC: by it a watch knows one calibration from the next."""
     source: str
 
     def holds(self, by: str, false_hits: float, confidence: float) -> bool:

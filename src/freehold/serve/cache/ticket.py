@@ -32,7 +32,8 @@ from freehold.serve.cache.similar import Calibration
 from freehold.serve.endpoints import Endpoint
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.learning import in_words
-from freehold.serve.safety.checks import Checked
+from freehold.serve.safety.checks import BLOCKED, Checked
+from freehold.serve.safety.noted import in_answer, in_request
 
 if TYPE_CHECKING:
     from freehold.serve.cache.responses import ResponseCache
@@ -214,7 +215,7 @@ class Ticket:
                     await exchange.drain()
                 exchange.write(part)
             exchange.end()
-        self._note(answered, how, began)
+        self._note(answered, how, began, told)
         return True
 
     def _may_answer(self, answered: Answered) -> bool:
@@ -264,19 +265,26 @@ class Ticket:
             lines += line(b"x-freehold-checks", ", ".join(told).encode("ascii", "replace"))
         return lines
 
-    def _note(self, answered: Answered, how: str, began: int) -> None:
-        """One entry in the journal, and the metrics."""
-        gateway, known, exchange = self.gateway, self.known, self.exchange
+    def _note(self, answered: Answered, how: str, began: int, told: list[str]) -> None:
+        """One entry in the journal, and the metrics. `told`: what was found in the request and in the answer."""
+        gateway, known, exchange, checked = self.gateway, self.known, self.exchange, self._checked
+        before = back = ""
+        if told and checked is not None:
+            before = in_request(checked)
+            back = in_answer(told, monitor=checked.ruling.monitor)
+        outcome, error = ("blocked", BLOCKED) if _stops(back) else ("ok", "")
         used = answered.usage or Usage()
         spent = (time.time_ns() - began) // 1000
         intent = Intent(
             f"{exchange.request_id}-1", exchange.request_id, began, 1, self.principal.name, known.asked,
             answered.deployment, answered.provider, answered.model, self._endpoint.client, answered.owned,
             known.stream, 0, gateway.version, "cached" if how == "exact" else f"cached: {how}", in_words(known.label),
+            found=before,
         )  # fmt: skip
         end = Settlement(
-            intent.call, "ok", 200, used.uncached, used.cache_read, used.cache_write_5m, used.cache_write_1h,
-            used.output, used.reasoning, used.audio_input, used.audio_output, used.estimated, spent, spent, cached=True,
+            intent.call, outcome, 200, used.uncached, used.cache_read, used.cache_write_5m, used.cache_write_1h,
+            used.output, used.reasoning, used.audio_input, used.audio_output, used.estimated, spent, spent, error=error,
+            cached=True, found=back,
         )  # fmt: skip
         gateway.journal.append(Cached(intent, end))
         self._count("hit", how)
@@ -349,3 +357,8 @@ class Ticket:
             self.question, self._explored,
         )  # fmt: skip
         cache.life.job(key.digest, lambda: job.run(cache.life.store))
+
+
+def _stops(found: str) -> bool:
+    """Whether what was found in an answer keeps it from the client."""
+    return any(one.endswith(("=block", "=ask")) for one in found.split(","))

@@ -64,6 +64,8 @@ PIECE = 1 << 18
 OVERLAP = 20_480
 """The longest finding is a private key of 20,000 bytes."""
 MOST_RULINGS = 1_000
+BLOCKED = "content_blocked"
+"""The code of errors about what is not let through, in requests and answers."""
 
 Count = Callable[[str, str, str], None]
 """Takes direction, type and action: `record.metrics.Metrics.check`."""
@@ -275,7 +277,7 @@ def _blocked(kinds: Iterable[str], why: str) -> PolicyError:
     return PolicyError(
         f"the request was blocked ({', '.join(kinds)}): {why}",
         status=400,
-        code="content_blocked",
+        code=BLOCKED,
         hint="take it out; checks in freehold.yaml says what is done about what",
     )
 

@@ -32,7 +32,8 @@ from freehold.errors import PolicyError, UpstreamBroken
 from freehold.labels import Label
 from freehold.serve.exchange import Exchange
 from freehold.serve.safety.asking import Ask, AskingReader, asker, stopped
-from freehold.serve.safety.checks import Checked, Count
+from freehold.serve.safety.checks import BLOCKED, Checked, Count
+from freehold.serve.safety.noted import ANSWER, in_answer
 from freehold.serve.safety.pseudonyms import Cover
 
 if TYPE_CHECKING:
@@ -135,11 +136,19 @@ class Guarding:
         return label
 
     def count(self, answer: Answer, count: Count) -> list[str]:
-        """Counts what was found in the answer that the client gets; returns `type=action` for each type."""
-        done = sorted({(verdict.type, verdict.action) for verdict in self._verdicts(answer)})
+        """Counts what was found in the answer that the client gets; returns `answer type=action` for each type."""
+        done = self._done(answer)
         for kind, action in done:
             count("answer", kind, f"would {action}" if self._monitor and action != "allow" else action)
-        return [f"answer {kind}={action}" for kind, action in done]
+        return [f"{ANSWER}{kind}={action}" for kind, action in done]
+
+    def noted(self, answer: Answer) -> str:
+        """What was found in an answer, for the journal."""
+        told = (f"{ANSWER}{kind}={action}" for kind, action in self._done(answer))
+        return in_answer(told, monitor=self._monitor)
+
+    def _done(self, answer: Answer) -> list[tuple[str, str]]:
+        return sorted({(verdict.type, verdict.action) for verdict in self._verdicts(answer)})
 
 
 def guarding_for(
@@ -360,6 +369,6 @@ def _blocked(kind: str) -> PolicyError:
     return PolicyError(
         f"the answer was blocked: {what}",
         status=400,
-        code="content_blocked",
+        code=BLOCKED,
         hint="checks in freehold.yaml says what is done about what",
     )

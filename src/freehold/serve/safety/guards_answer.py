@@ -19,6 +19,7 @@ from freehold.errors import FreeholdError, InternalError, PolicyError, UpstreamB
 from freehold.labels import Label
 from freehold.labels.lattice import HIGHEST
 from freehold.serve.cascade import MOST_HELD
+from freehold.serve.safety.checks import BLOCKED
 from freehold.serve.safety.consulting import For
 from freehold.serve.safety.guarded_text import said_by_user
 from freehold.serve.safety.guards import FAILED, HARM
@@ -61,14 +62,18 @@ async def judge(
         except FreeholdError:
             conversation = said_by_user("")
         kind = await guards.answer(gateway, conversation, text, behalf)
-        if kind is None or actions[kind] == "allow":
+        if kind is None:
             return
+        if actions[kind] == "allow":
+            recorder.note(answer, f"{kind}=allow")
+            return
+        recorder.note(answer, f"{kind}=block")
         gateway.metrics.check("answer", kind, "block")
         what = "the guard model gave no verdict" if kind == FAILED else "it holds what is not let through here"
         failure = PolicyError(
             f"the answer was blocked ({kind}): {what}",
             status=400,
-            code="content_blocked",
+            code=BLOCKED,
             hint="ask for something else",
         )
         raise failure

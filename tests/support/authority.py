@@ -1,5 +1,5 @@
 """A certificate authority for one run: it signs one certificate for all hosts of the world, and is trusted by nobody
-who is not told to (SSL_CERT_FILE)."""
+who is not told to (SSL_CERT_FILE). For tests that want TLS as providers have it."""
 
 import ipaddress
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ def issue(folder: Path, hosts: list[str]) -> Papers:
     """Writes an authority and a certificate for `hosts`, names (`*.example` among them) and IP addresses."""
     folder.mkdir(parents=True, exist_ok=True)
     root_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Non-interference test authority")])
+    root_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Freehold test authority")])
     root = (
         _begun(root_name, root_name, root_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)

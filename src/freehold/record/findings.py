@@ -1,0 +1,37 @@
+"""What was found in requests and answers, counted over a period: types and what was done about them, never the things.
+
+A call with several findings counts for each. Calls in which nothing was found are not read: an index holds the others.
+"""
+
+import sqlite3
+from collections import Counter
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+
+from freehold.record.usage import span
+
+_QUERY: Final = (
+    "SELECT finds.name, backs.name, count(*) FROM calls LEFT JOIN names AS finds ON finds.id = calls.found"
+    " LEFT JOIN names AS backs ON backs.id = calls.found_back"
+    " WHERE coalesce(found, found_back) IS NOT NULL AND at >= ? AND at < ? GROUP BY 1, 2"
+)
+
+
+class Found(Struct):
+    """Calls by `type=action`, most frequent first."""
+
+    requests: dict[str, int]
+    answers: dict[str, int]
+
+
+def found(connection: sqlite3.Connection, since: datetime | None = None, until: datetime | None = None) -> Found:
+    """Returns what was found from `since` up to but without `until`, both cut to the hour as in `usage.spend`."""
+    requests, answers = Counter[str](), Counter[str]()
+    first, end = span(since, until)
+    for asked, answered, calls in connection.execute(_QUERY, (first * 3600 * 10**9, min(end * 3600 * 10**9, 2**62))):
+        for kinds, sums in ((asked, requests), (answered, answers)):
+            for kind in kinds.split(",") if kinds else ():
+                sums[kind] += calls
+    return Found(dict(requests.most_common()), dict(answers.most_common()))
