@@ -144,16 +144,22 @@ SIDE_BY_SIDE = {
     "(415) 555-0123": "phone",
     "+49 30 901820": "phone",
     "536-90-4399": "us_ssn",
+    "DE89 3704 0044 0532 0130 00": "iban",
 }
 
 
 @given(
     st.lists(st.sampled_from(sorted(SIDE_BY_SIDE)), min_size=2, max_size=9),
-    st.sampled_from([" ", " / ", ", ", "\n", "  "]),
+    st.sampled_from([" ", " / ", ", ", "\n", "  ", " and "]),
 )
 def test_numbers_side_by_side_do_not_hide_each_other(values: list[str], between: str) -> None:
     kinds = [(SIDE_BY_SIDE[value], value) for value in values]
     assert found("my phone, ssn and card: " + between.join(values)) == kinds
+
+
+def test_a_word_like_the_start_of_an_account_takes_no_card_along() -> None:
+    assert found("ref ab12 4111 1111 1111 1111") == [("credit_card", "4111 1111 1111 1111")]
+    assert found("de12 3456 phone 212-555-0187") == [("phone", "212-555-0187")]
 
 
 @pytest.mark.parametrize(

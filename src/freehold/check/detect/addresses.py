@@ -79,28 +79,33 @@ def tell_lettered(view: View, start: int, end: int) -> Iterator[Hit]:
         if bech32(text) if value[:3] == b"bc1" else base58check(text):
             yield Hit("crypto_address", start, end, "bitcoin-address", 1.0, 3)
     else:
-        yield from _iban(view, start, end)
+        yield from _iban(view, start)
 
 
-def _iban(view: View, start: int, end: int) -> Iterator[Hit]:
-    data = view.data
+def iban_end(data: bytes, start: int) -> int | None:
+    """Returns where an IBAN would end that begins here, by its country's length; None where none can stand here."""
     length = _IBAN.get(data[start : start + 2].decode().upper())
     if length is None:
-        return
+        return None
     letters = 0
     for place in range(start, min(len(data), start + length + 10)):
         character = data[place]
         if character == 32:
             continue
         if character not in WORD or character == 95:
-            return
+            return None
         letters += 1
         if letters == length:
-            stop = place + 1
-            text = data[start:stop].replace(b" ", b"").decode().upper()
-            if alone(data, start, stop) and mod97(text):
-                yield Hit("iban", start, stop, "iban", 1.0, 3)
-            return
+            return place + 1
+    return None
+
+
+def _iban(view: View, start: int) -> Iterator[Hit]:
+    stop = iban_end(view.data, start)
+    if stop is None or not alone(view.data, start, stop):
+        return
+    if mod97(view.data[start:stop].replace(b" ", b"").decode().upper()):
+        yield Hit("iban", start, stop, "iban", 1.0, 3)
 
 
 def _network(view: View, start: int, end: int) -> Iterator[Hit]:

@@ -12,7 +12,7 @@ and for other countries the way they are written: a leading 0, groups of two to 
 import re
 from collections.abc import Iterator, Sequence
 
-from freehold.check.detect.addresses import tell_lettered
+from freehold.check.detect.addresses import iban_end, tell_lettered
 from freehold.check.detect.around import alone, ends_with, near
 from freehold.check.detect.checks import luhn
 from freehold.check.detect.expression import WORD, Expression
@@ -122,6 +122,8 @@ class Numbers:
                     end = max(found[-1].end if found else 0, end - _LONGEST_NUMBER)
             else:
                 hits += tell_lettered(view, start, end)
+                if (blank := value.find(b" ")) >= 0:  # words were taken along that may be numbers of their own
+                    end = iban_end(data, start) or start + blank
             start, end = _SHAPES.span(data, end, length)
         return hits
 

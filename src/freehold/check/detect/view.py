@@ -21,7 +21,6 @@ from freehold.check.detect.expression import Expression, quoted
 
 AROUND = 100
 """Characters around a place that tell how it is to be read: what is further away a stream may not have any more."""
-_DIGITS = bytes(0x30 if 0x30 <= byte <= 0x39 else 0x20 for byte in range(256))
 _NOT_LEADING = bytes(range(0x80, 0xC0))
 _LEADING = bytes(set(range(256)) - set(_NOT_LEADING))
 
@@ -80,7 +79,7 @@ class View:
     that it may hold characters that show one thing and are another.
     """
 
-    __slots__ = ("_back", "_digits", "_froms", "data", "disguised", "low", "plain", "text")
+    __slots__ = ("_back", "_froms", "data", "disguised", "low", "plain", "text")
 
     def __init__(self, text: str, changes: "list[tuple[int, int]] | None" = None) -> None:
         """`changes` are (place here, place in the given text), in order: from that place on the two go side by side."""
@@ -93,18 +92,8 @@ class View:
         else:
             self.low = _lowered(text)
             self.disguised = _DISGUISED.span(data, 0, len(data))[0] >= 0
-        self._digits = b""
         self._back = changes
         self._froms = [here for here, _ in changes] if changes else None
-
-    @property
-    def digits(self) -> bytes:
-        """`data` with 0 for every digit of ASCII and a blank for all else, made when it is first asked for: one `find`
-        tells that there is no number within so many bytes.
-        """
-        if not self._digits:
-            self._digits = self.data.translate(_DIGITS)
-        return self._digits
 
     def code_points(self, spans: Sequence[tuple[int, int]]) -> tuple[list[int], list[int]]:
         """Returns the starts and the ends, exclusive, in code points of the given text, of spans of bytes of `data`."""
