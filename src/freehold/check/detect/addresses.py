@@ -12,6 +12,7 @@ from freehold.check.detect.around import alone
 from freehold.check.detect.checks import base58check, bech32, eip55, mod97
 from freehold.check.detect.expression import WORD, Expression
 from freehold.check.detect.finding import Hit
+from freehold.check.detect.keys import drawn
 from freehold.check.detect.view import View
 
 _EMAIL = Expression(
@@ -71,6 +72,8 @@ def tell_lettered(view: View, start: int, end: int) -> Iterator[Hit]:
     value = data[start:end]
     if b":" in value or (len(value) == 17 and value.count(b"-") == 5):
         yield from _network(view, start, end)
+    elif b"." in value:
+        yield from _dotted(value.decode(), start, end)
     elif value[:2] == b"0x":
         if eip55(value.decode()):
             yield Hit("crypto_address", start, end, "ethereum-address", 0.9, 3)
@@ -80,6 +83,15 @@ def tell_lettered(view: View, start: int, end: int) -> Iterator[Hit]:
             yield Hit("crypto_address", start, end, "bitcoin-address", 1.0, 3)
     else:
         yield from _iban(view, start)
+
+
+_drawn = drawn(3.8)
+
+
+def _dotted(value: str, start: int, end: int) -> Iterator[Hit]:
+    """Keys that are told by their lengths alone: Airtable's (`pat` and two parts) and Discord's (three)."""
+    if _drawn(value) is not None and any(character.isdigit() for character in value.rpartition(".")[2]):
+        yield Hit("secret", start, end, "airtable-token" if value.startswith("pat") else "discord-token", 0.85, 3)
 
 
 def iban_end(data: bytes, start: int) -> int | None:

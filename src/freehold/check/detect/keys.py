@@ -130,8 +130,8 @@ KINDS = (
     Kind("crates-token", b"cio", _ANY + rb"{32}\b", 4.0, joined=False),
     Kind("nuget-key", b"oy2", rb"[a-z0-9]{43}\b", 3.5, joined=False),
     Kind("docker-token", b"dckr_pat_ dckr_oat_", _URL + rb"{27,40}"),
-    Kind("artifactory-key", b"AKCp", _ANY + rb"{60,80}", 4.0, joined=False),
-    Kind("artifactory-reference", b"cmVmdGtuOj", _ANY + rb"{50,60}"),
+    Kind("artifactory-key", b"AKC", _ANY + rb"{60,80}", 4.0, joined=False),
+    Kind("artifactory-reference", b"cmVmd", _ANY + rb"{50,66}", 4.0, joined=False),
     Kind("clojars-token", b"CLOJARS_", rb"[0-9a-zA-Z]{60}"),
     Kind("circleci-token", b"CCIPAT_ CCIPRJ_", rb"[A-Za-z0-9_]{40,80}"),
     Kind("buildkite-token", b"bkua_", rb"[0-9a-f]{40}"),
@@ -182,7 +182,7 @@ KINDS = (
     Kind("hubspot-token", b"pat-na1- pat-na2- pat-eu1- pat-ap1-", _UUID),
     Kind("figma-token", b"figd_ figu_", _URL + rb"{36,60}"),
     Kind("dropbox-token", b"sl.", rb"(?:[bu]\.)?[A-Za-z0-9_=\-]{120,300}", joined=False),
-    Kind("facebook-token", b"EAAC EAAM EAAG EAAB", _ANY + rb"{90,300}", 3.5, joined=False),
+    Kind("facebook-token", b"EAA", _ANY + rb"{90,300}", 3.5, joined=False),
     Kind("twitter-bearer", b"AAAAAAAAAAAAAAAAAAAAA", rb"[A-Za-z0-9%]{60,120}", joined=False),
     Kind("grafana-token", b"glsa_ glc_ eyJrIjoi", rb"[A-Za-z0-9+/_=]{32,400}", joined=False),
     Kind("newrelic-key", b"NRAK- NRII- NRJS- NRRA-", _URL + rb"{19,44}"),
@@ -196,6 +196,8 @@ KINDS = (
     Kind("readme-key", b"rdme_", rb"[a-z0-9]{60,80}"),
     Kind("launchdarkly-key", b"sdk- api- mob-", _UUID, joined=False),
     Kind("frameio-token", b"fio-u-", rb"[A-Za-z0-9_=\-]{60,70}"),
+    Kind("adafruit-key", b"aio_", _ANY + rb"{28}\b", joined=False),
+    Kind("lob-key", b"live_", rb"[0-9a-f]{35}\b", joined=False),
     Kind("duffel-token", b"duffel_live_ duffel_test_", rb"[A-Za-z0-9_=\-]{40,50}"),
 )  # fmt: skip
 

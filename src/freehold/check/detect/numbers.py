@@ -1,7 +1,7 @@
 """Numbers that their shape gives away: cards, telephone numbers, social security numbers, IPv4 addresses.
 
 One pass of RE2 over the text finds what has a shape: seven digits and more with the usual marks between, hex groups
-with colons, IBAN-like and base58 words. What it is is then told from the found characters alone, by ranges and
+with colons, IBAN-like and base58 words, and the two kinds of keys that have nothing but points in the right places. What it is is then told from the found characters alone, by ranges and
 checksums, and where these do not settle it (a bare `450 0840`), by words close by.
 
 Cards: Luhn and the issuers' ranges (ISO/IEC 7812). A run of 12 or 13 digits passes Luhn one time in ten, so it needs
@@ -23,6 +23,7 @@ from freehold.check.detect.view import View
 _SHAPES = Expression(
     rb"\b(?:[0-9]{17}[0-9Xx]|[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]|[A-Z]{4}[0-9]{6}[HMX][A-Z]{5}[A-Z0-9][0-9])\b"
     rb"|\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]{1,4}){2,7}"
+    rb"|\b(?:pat[A-Za-z0-9]{14}\.[0-9a-f]{64}|[MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40})\b"
     rb"|\b(?:0x[0-9a-fA-F]{40}|bc1[a-z0-9]{25,87}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b"
     rb"|\b(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}|\b[0-9A-Fa-f]{1,4}::[0-9A-Fa-f]{1,4}\b"
     rb"|\b[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}\b"
