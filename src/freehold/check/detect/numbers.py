@@ -1,8 +1,9 @@
 """Numbers that their shape gives away: cards, telephone numbers, social security numbers, IPv4 addresses.
 
 One pass of RE2 over the text finds what has a shape: seven digits and more with the usual marks between, hex groups
-with colons, IBAN-like and base58 words, and the two kinds of keys that have nothing but points in the right places. What it is is then told from the found characters alone, by ranges and
-checksums, and where these do not settle it (a bare `450 0840`), by words close by.
+with colons, IBAN-like and base58 words, and the two kinds of keys that have nothing but points in the right places.
+What it is is then told from the found characters alone, by ranges and checksums, and where these do not settle it (a
+bare `450 0840`), by words close by.
 
 Cards: Luhn and the issuers' ranges (ISO/IEC 7812). A run of 12 or 13 digits passes Luhn one time in ten, so it needs
 the words too. Telephone numbers: E.164 (at most 15 digits), the North American plan's rule for areas and exchanges,
