@@ -47,6 +47,8 @@ class FreeholdError(Exception):
     default_status: ClassVar[int] = 500
     default_code: ClassVar[str] = "internal_error"
     default_retry: ClassVar[Retry] = "no"
+    counted = False
+    """The metrics have the request already, as one that ended so."""
 
     def __init__(
         self,
@@ -119,6 +121,11 @@ class PolicyError(FreeholdError):
     fault = "policy"
     default_status = 403
     default_code = "policy"
+    found: str | None = None
+    """Where a check or a label refuses a request: what was found in it, as the journal has it (`secret=block`), or
+    nothing. Such a refusal is written down (serve/safety/refused.py). None: it is none of these."""
+    label = ""
+    """How sensitive that request is, where that was known already."""
 
 
 class ApprovalRequired(PolicyError):

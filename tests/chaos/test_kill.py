@@ -3,7 +3,8 @@
 Workers and the steward are killed at random moments while requests of every kind run. Afterwards each call that the
 provider served must stand in the ledger exactly once, with the provider's own token counts where the outcome is known;
 a call that the ledger knows and the provider does not is one whose sender was killed before its bytes went out. The
-same holds for the receipts, whose log must be whole.
+same holds for the receipts, whose log must be whole. A request of which a client was told that a rule refused it stands
+among the refusals exactly once.
 
 Twelve kills in a normal run; `make chaos` does 200.
 """
@@ -33,6 +34,8 @@ MODELS = (
     "gemini/fake-events-9",
     "openai/fake-latency-30",
 )
+SECRET = "ghp_Wq7RrT2yUi9OpA5sDfGh4JkLzXcVbN0yMPpM"
+"""Was never issued."""
 
 
 class Load:
@@ -42,6 +45,8 @@ class Load:
         self.url = url
         self.answered = 0
         self.refused = 0
+        self.blocked: list[str] = []
+        """Requests that a rule has refused, by their ids."""
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._threads = [threading.Thread(target=self._client, args=(number,)) for number in range(clients)]
@@ -61,7 +66,9 @@ class Load:
             body = {
                 "model": model,
                 "stream": "events" in model or choose.random() < 0.3,
-                "messages": [{"role": "user", "content": "x" * choose.randrange(400)}],
+                "messages": [
+                    {"role": "user", "content": SECRET if choose.random() < 0.2 else "x" * choose.randrange(400)}
+                ],
             }
             request = urllib.request.Request(
                 self.url + "/v1/chat/completions",
@@ -72,8 +79,11 @@ class Load:
                 with urllib.request.urlopen(request, timeout=30) as answer:
                     answer.read()
                 good = True
-            except (OSError, urllib.error.HTTPError, ValueError):
+            except (OSError, urllib.error.HTTPError, ValueError) as error:
                 good = False
+                if isinstance(error, urllib.error.HTTPError) and error.code == 400:
+                    with self._lock:
+                        self.blocked.append(error.headers["x-request-id"])
                 time.sleep(0.01)
             except Exception:  # http.client raises its own family when a worker dies in mid-answer
                 good = False
@@ -103,7 +113,7 @@ def ledger(home: Path) -> list[dict[str, Any]]:
 def test_nothing_is_lost_or_counted_twice(tmp_path: Path, pytestconfig: pytest.Config) -> None:
     kills = int(pytestconfig.getoption("--kills"))
     choose = random.Random(20261121)
-    extra = "breaker: {failures: 100000}\nretries: 1"
+    extra = "breaker: {failures: 100000}\nretries: 1\nchecks: {request: {secrets: block}}"
     with started("fake", home=tmp_path / "f") as bill:
         with gateway_for(tmp_path / "g", bill.url, extra, "--workers", "2") as running:
             load = Load(running.url, clients=6)
@@ -128,6 +138,7 @@ def test_nothing_is_lost_or_counted_twice(tmp_path: Path, pytestconfig: pytest.C
         served = provider_rows(bill)
     check(ledger(home), served)
     check_receipts(home, served)
+    check_refusals(home, load.blocked)
     assert load.answered > 0
     assert done["worker"] > 0
     assert done["steward"] > 0 or kills < 5
@@ -182,6 +193,16 @@ def check(calls: list[dict[str, Any]], served: list[dict[str, Any]]) -> None:
             assert known["uncached"] == row["input_tokens"], (known, row)
     never_sent = [row for row in calls if row["call"] not in set(ids)]
     assert all(row["outcome"] != "ok" for row in never_sent), never_sent[:3]
+
+
+def check_refusals(home: Path, told: list[str]) -> None:
+    with sqlite3.connect(home / "freehold.db") as connection:
+        rows = [request for (request,) in connection.execute("SELECT request FROM refusals")]
+    connection.close()
+    assert len(set(rows)) == len(rows), "a refusal stands twice in the ledger"
+    missing = set(told) - set(rows)
+    assert told
+    assert not missing, f"{len(missing)} of {len(told)} refused requests are not in the ledger"
 
 
 def check_receipts(home: Path, served: list[dict[str, Any]]) -> None:

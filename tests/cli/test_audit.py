@@ -10,10 +10,13 @@ from click.testing import CliRunner, Result
 
 from freehold.cli.audit import command
 from freehold.errors import BadRequest
+from freehold.record.entries import Refused
 from freehold.record.receipts.leaf import Call, Ended
 from freehold.record.receipts.log import Log
 from freehold.record.receipts.places import Places
 from freehold.record.receipts.report import Tests as Results
+from freehold.record.refusals import write
+from freehold.record.store import Store
 
 
 def audit(*words: str) -> Result:
@@ -148,6 +151,7 @@ def results(**changes: object) -> dict[str, object]:
     usual: dict[str, object] = {
         "at": "2026-11-22T02:16:23+00:00", "version": "0.1.0", "passed": 75, "failed": 0, "canaries": 56709,
         "sinks": ["provider public", "engine-a"], "failures": [],
+        "scope": "full",
     }  # fmt: skip
     return {**usual, **changes}
 
@@ -164,10 +168,14 @@ def test_a_report_of_a_file_of_negative_tests(tmp_path: Path) -> None:
     file.write_text(json.dumps(results(), indent=1) + "\n")
     done = audit("report", "--tests", str(file))
     assert done.exit_code == 0
-    said = "negative tests of 2026-11-22T02:16:23+00:00, version 0.1.0: 75 passed, none failed"
+    said = "negative tests of 2026-11-22T02:16:23+00:00, version 0.1.0, full: 75 passed, none failed"
     assert f"{said}, 56,709 canaries looked for in 2 sinks" in done.stderr
     shown = json.loads(audit("report", "--tests", str(file), "--json").stdout)["tests"]
     assert shown == results()
+    old = {name: value for name, value in results().items() if name != "scope"}
+    file.write_text(json.dumps(old))
+    assert "version 0.1.0, scope unknown: 75 passed" in audit("report", "--tests", str(file)).stderr
+    assert json.loads(audit("report", "--tests", str(file), "--json").stdout)["tests"] == results(scope="")
     failures = [*(f"restricted in sink {number}" for number in range(8)), "the gateway ended with 1:\n" + "x" * 2000]
     file.write_text(json.dumps(results(failed=9, failures=failures[::-1])))
     (line,) = [one for one in audit("report", "--tests", str(file)).stderr.splitlines() if "FAILED" in one]
@@ -186,6 +194,28 @@ def test_a_file_that_holds_something_else_is_told(tmp_path: Path, content: bytes
     assert isinstance(done.exception, BadRequest)
     assert "does not hold results of negative tests" in str(done.exception)
     assert done.exception.hint == "make test-noninterference writes it again"
+
+
+@pytest.mark.usefixtures("log")
+def test_what_was_refused_here_stands_in_a_report_of_this_gateway(home: Path, tmp_path: Path) -> None:
+    assert json.loads(audit("report", "--json").stdout)["refused"] is None, "there is no ledger"
+    assert "refused here" not in audit("report").stderr
+    store = Store(home / "freehold.db")
+    now, hour = time.time_ns(), 3600 * 10**9
+    said = ("bot", "fast", "chat", 400, "content_blocked", "email=allow,secret=block")
+    with store.transaction() as connection:
+        write(store, connection, [Refused("r1", now, *said), Refused("r2", now - 3 * hour, *said)])
+    store.close()
+    told = "refused here: 2 (content_blocked 2), in which was found email=allow 2, secret=block 2"
+    assert told in audit("report").stderr.splitlines()
+    refused = json.loads(audit("report", "--json", "--since", "2h").stdout)["refused"]
+    assert refused == {
+        "requests": 1, "codes": {"content_blocked": 1}, "found": {"email=allow": 1, "secret=block": 1}, "forgotten": 0,
+    }  # fmt: skip
+    assert "refused here: 0" in audit("report", "--until", "12h").stderr.splitlines()
+    file = tmp_path / "out.zip"
+    assert audit("export", "-o", str(file)).exit_code == 0
+    assert json.loads(audit("report", str(file), "--json").stdout)["refused"] is None, "an export holds receipts only"
 
 
 @pytest.mark.usefixtures("log")

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from freehold.cli import main
 from freehold.home import database, journal_dir
-from freehold.record.entries import Intent, Settlement
+from freehold.record.entries import Intent, Refused, Settlement
 from freehold.record.ingest import Ingest
 from freehold.record.journal import Journal, segments
 from freehold.record.prices import Pricer
@@ -66,6 +66,21 @@ def test_takes_in_what_the_journals_hold_and_shows_it() -> None:
     assert "providers.NAME.models" in result.stderr
     assert segments(journal_dir()) == []
     assert usage().stdout == result.stdout
+
+
+def test_a_gateway_that_has_only_refused_says_so(home: Path) -> None:
+    journal = Journal(journal_dir(), "w0")
+    said = ("bot", "fast", "chat", 400, "content_blocked", "email=allow,secret=block")
+    journal.append(Refused("r1", time.time_ns(), *said))
+    journal.close()
+    result = usage()
+    assert result.exit_code == 0
+    assert "no calls were made yet" in result.stderr
+    told = "refused, which are no calls: 1 (content_blocked 1), in which was found email=allow 1, secret=block 1"
+    assert told in result.stderr
+    refused = json.loads(usage("--json", "--since", "1d").stdout)["refused"]
+    assert (refused["requests"], refused["codes"]) == (1, {"content_blocked": 1})
+    assert json.loads(usage("--json", "--until", "1d").stdout)["refused"]["requests"] == 0
 
 
 @pytest.mark.usefixtures("written")

@@ -162,13 +162,24 @@ def run(given: argparse.Namespace, folder: Path, apart: bool) -> int:
         "canaries": sum(filler.canaries.values()),
         "sinks": found.sinks,
         "failures": failures,
+        "scope": scope(given, apart),
     }
-    out = given.out or (None if given.short or given.strict else located(os.environ) / "noninterference.json")
+    partly = given.short or given.strict or given.only
+    out = given.out or (None if partly else located(os.environ) / "noninterference.json")
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(results, indent=1) + "\n")
         say(f"results in {out}")
     return 1 if failures else 0
+
+
+def scope(given: argparse.Namespace, apart: bool) -> str:
+    """How much of all there is was run, in words for a report."""
+    parts = ["short"] if given.short else []
+    parts += [f"only {' '.join(given.only)}"] if given.only else []
+    parts = parts or ["full"]
+    parts += ["strict egress"] if given.strict else []
+    return ", ".join([*parts, *([] if apart else ["without a namespace, so nothing was fetched"])])
 
 
 def went_another_way(outside: World, inside: House) -> list[str]:

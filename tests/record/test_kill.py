@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from freehold.record.entries import Settlement
+from freehold.record.entries import Refused, Settlement
 from freehold.record.journal import Journal, segments
 from freehold.record.store import Store
 
@@ -57,6 +57,8 @@ def test_an_ingester_killed_twenty_times_loses_and_doubles_nothing(book: Book, t
             for _ in range(100):
                 who = number % 2
                 writers[who].append(book.intent(number))
+                if number % 9 == 0:
+                    writers[who].append(Refused(f"x{number}", number, "bot", "a", "chat", 400, "content_blocked"))
                 running.append((who, number))
                 if len(running) > 30:
                     whose, which = running.pop(chance.randrange(30))
@@ -83,6 +85,8 @@ def test_an_ingester_killed_twenty_times_loses_and_doubles_nothing(book: Book, t
         seen = (row["outcome"], row["uncached"], row["output"])
         assert seen == (("ok", end.uncached, end.output) if end else ("unknown", 0, 0))
     book.check_sums(store)
+    refused = store.connection.execute("SELECT request FROM refusals ORDER BY at").fetchall()
+    assert refused == [(f"x{i}",) for i in range(0, number, 9)]
     assert segments(folder) == []
     store.close()
 
@@ -90,7 +94,7 @@ def test_an_ingester_killed_twenty_times_loses_and_doubles_nothing(book: Book, t
 WRITER = """
 import os, sys
 from pathlib import Path
-from freehold.record.entries import Intent, Settlement
+from freehold.record.entries import Intent, Refused, Settlement
 from freehold.record.journal import Journal
 
 journal = Journal(Path(sys.argv[1]), "w0", segment_bytes=30_000)
@@ -100,6 +104,8 @@ for n in range(1_000_000):
     os.write(1, b"i")
     journal.append(Settlement(f"r{n}-1", "ok", 200, uncached=n))
     os.write(1, b"s")
+    journal.append(Refused(f"x{n}", n, "bot", "a", "chat", 400, "content_blocked"))
+    os.write(1, b"r")
 """
 
 
@@ -124,4 +130,7 @@ def test_a_writer_killed_at_work_has_lost_nothing_it_wrote(book: Book, tmp_path:
     assert len(settled) in (settlements, settlements + 1)
     assert {f"r{n}-1" for n in range(settlements)} <= set(settled)
     assert all(rows[f"r{n}-1"]["uncached"] == n for n in range(settlements))
+    refused = store.connection.execute("SELECT request FROM refusals ORDER BY at").fetchall()
+    assert refused == [(f"x{n}",) for n in range(len(refused))]
+    assert len(refused) in (told.count(b"r"), told.count(b"r") + 1)
     store.close()

@@ -8,6 +8,7 @@ import copy
 import http.client
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,10 +165,20 @@ class House(NamedTuple):
         self.kept.clear()
         return found
 
-    def counted(self, direction: str, kind: str, action: str) -> int:
+    def requests(self) -> Counter[str]:
+        """Requests so far, by the labels of `freehold_requests_total`."""
+        name = "freehold_requests_total"
+        lines = (line for line in self._metrics().splitlines() if line.startswith(name + "{"))
+        pairs = (line.removeprefix(name).rsplit(" ", 1) for line in lines)
+        return Counter({labels: int(float(value)) for labels, value in pairs})
+
+    def _metrics(self) -> str:
         connection = self._connection()
         connection.request("GET", "/metrics", headers={"authorization": f"Bearer {KEY}"})
-        page = connection.getresponse().read().decode()
+        return connection.getresponse().read().decode()
+
+    def counted(self, direction: str, kind: str, action: str) -> int:
+        page = self._metrics()
         start = f'freehold_checks_total{{direction="{direction}",type="{kind}",action="{action}"}} '
         return sum(int(float(line.rpartition(" ")[2])) for line in page.splitlines() if line.startswith(start))
 

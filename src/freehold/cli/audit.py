@@ -9,6 +9,7 @@ and no secret. What a log can show and what it cannot stands in record/receipts/
 import os
 import sys
 import time
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -20,7 +21,9 @@ from freehold.cli import ledger, output
 
 if TYPE_CHECKING:
     from freehold.record.receipts.keys import Verifier
+    from freehold.record.receipts.report import Summary
     from freehold.record.receipts.source import Source
+    from freehold.record.refusals import Refusals
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 _log = click.argument("log", required=False, metavar="[FILE]", type=click.Path(path_type=Path))
@@ -153,8 +156,9 @@ def report(
 ) -> None:
     """Show what went where: calls and bytes by label, provider, region, model and key.
 
-    With the versions of the rules that were in force, the negative tests that were run, and whether the log is whole:
-    it is verified on the way. Exits 1 when it is not.
+    With the versions of the rules that were in force, what checks and labels refused here (from the ledger, which is
+    not signed; not with FILE), the negative tests that were run, and whether the log is whole: it is verified on the
+    way. Exits 1 when it is not.
     """
     from freehold.home import home
     from freehold.record.receipts.report import Summary, read_tests
@@ -167,10 +171,11 @@ def report(
     summary = Summary(_nanoseconds(since), _nanoseconds(until))
     kept = [path.read_text("utf-8") for path in anchors]
     verdict = walk(source, key=_verifier(key), anchors=kept, each=summary.add)
+    refused = _refused(summary) if log is None else None
     if as_json:
-        output.emit(view.reported(summary, verdict, results, source.name))
+        output.emit(view.reported(summary, verdict, results, refused, source.name))
     else:
-        view.show_report(summary, verdict, results, source.name)
+        view.show_report(summary, verdict, results, refused, source.name)
     if not verdict.whole:
         raise click.exceptions.Exit(1)
 
@@ -239,6 +244,21 @@ def _check_proof(proof: BinaryIO, key: "Verifier | None", as_json: bool) -> None
         output.emit(proven)
     else:
         view.show_proven(proven)
+
+
+def _refused(summary: "Summary") -> "Refusals | None":
+    """What was refused in the time of a report; None where there is no ledger."""
+    from freehold.errors import NotFound
+    from freehold.home import database
+    from freehold.record.outcomes import opened
+    from freehold.record.refusals import refusals
+
+    try:
+        connection = opened(database())
+    except NotFound:
+        return None
+    with closing(connection):
+        return refusals(connection, summary.since or 0, 2**62 if summary.until is None else summary.until)
 
 
 def _source(log: Path | None) -> "Source":

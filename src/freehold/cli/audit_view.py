@@ -3,13 +3,14 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from freehold.cli import output
+from freehold.cli import ledger, output
 
 if TYPE_CHECKING:
     from freehold.egress.reconcile import Reconciled
     from freehold.record.receipts.proof import Proven
     from freehold.record.receipts.report import Summary, Tests
     from freehold.record.receipts.verify import Verdict
+    from freehold.record.refusals import Refusals
 
 NO_TESTS = "negative tests: none were run"
 _SHOWN, _LONGEST = 5, 200
@@ -99,7 +100,9 @@ def show_proven(proven: "Proven") -> None:
         output.hint("--key KEY says whose signature you trust")
 
 
-def show_report(summary: "Summary", verdict: "Verdict", tests: "Tests | None", name: str) -> None:
+def show_report(
+    summary: "Summary", verdict: "Verdict", tests: "Tests | None", refused: "Refusals | None", name: str
+) -> None:
     """A report: one table of flows, one of rules, and what is to be said of tests and log."""
     columns: list[output.Column | str] = [
         "label",
@@ -132,6 +135,8 @@ def show_report(summary: "Summary", verdict: "Verdict", tests: "Tests | None", n
     for version, rules in sorted(summary.policies.items(), key=lambda item: item[1].first):
         during = f"{when(rules.first / 1e9)} to {when(rules.last / 1e9)}"
         output.say(f"rules {version or '(not known)'}: {rules.calls:,} calls, {during}")
+    if refused is not None:
+        output.say(f"refused here: {ledger.refusals(refused)}")
     output.say(_tests(tests))
     show(verdict, name)
 
@@ -147,10 +152,13 @@ def _tests(tests: "Tests | None") -> str:
         failed += f"; and {more:,} more" if more else ""
     sinks = f" in {len(tests.sinks):,} sinks" if tests.sinks else ""
     sent = f", {tests.canaries:,} canaries looked for{sinks}" if tests.canaries else ""
-    return f"negative tests of {tests.at}, version {tests.version}: {tests.passed:,} passed{failed}{sent}"
+    scope = tests.scope or "scope unknown"
+    return f"negative tests of {tests.at}, version {tests.version}, {scope}: {tests.passed:,} passed{failed}{sent}"
 
 
-def reported(summary: "Summary", verdict: "Verdict", tests: "Tests | None", name: str) -> dict[str, Any]:
+def reported(
+    summary: "Summary", verdict: "Verdict", tests: "Tests | None", refused: "Refusals | None", name: str
+) -> dict[str, Any]:
     """A report as JSON."""
     from msgspec.structs import asdict
 
@@ -162,6 +170,7 @@ def reported(summary: "Summary", verdict: "Verdict", tests: "Tests | None", name
             {"version": version, "calls": rules.calls, "first": when(rules.first / 1e9), "last": when(rules.last / 1e9)}
             for version, rules in sorted(summary.policies.items(), key=lambda item: item[1].first)
         ],
+        "refused": refused,
         "tests": tests,
         "log": described(verdict, name),
     }

@@ -158,7 +158,11 @@ def _recall(request: str, *, as_json: bool) -> None:
     dropped = tuple(Drop(name, reason) for name, reason in found.dropped)
     plan = Plan((), found.reason, dropped, candidates, found.route, propensity=found.propensity)
     how = "was answered by" if found.outcome == "ok" else f"was sent to (and {found.outcome})"
-    print(f"{found.at} UTC: {found.asked} {how} {found.deployment}: {found.reason}")
+    if found.deployment:
+        print(f"{found.at} UTC: {found.asked} {how} {found.deployment}: {found.reason}")
+    if found.refused is not None:
+        by = found.refused
+        print(f"{by.at} UTC: {by.asked} was refused here: {by.code} ({by.status}), asked by {by.key} as {by.dialect}")
     if found.label:
         print(f"  its label was {found.label}")
     if found.found:

@@ -10,6 +10,7 @@ import click
 from freehold.cli import output
 
 if TYPE_CHECKING:
+    from freehold.record.refusals import Refusals
     from freehold.record.store import Store
 
 _BATCH = 20_000
@@ -29,6 +30,22 @@ def moment(ctx: click.Context, param: click.Parameter, value: str | None) -> dat
     if found is None:
         raise click.BadParameter(f"{value!r} is not a time; write it like 7d, 12h, 2027-01-31 or 2027-01-31T18:00Z")
     return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def refusals(refused: "Refusals") -> str:
+    """Requests that were refused, in words: how many, what they were told, what was found in them."""
+    told = f"{refused.requests:,}"
+    if refused.codes:
+        told += f" ({_counted(refused.codes)})"
+    if refused.found:
+        told += f", in which was found {_counted(refused.found)}"
+    if refused.forgotten:
+        told += f"; {refused.forgotten:,} earlier ones are not kept any more"
+    return told
+
+
+def _counted(numbers: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in numbers.items())
 
 
 def take_in(store: "Store", config: Path | None) -> None:

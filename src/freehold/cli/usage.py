@@ -13,6 +13,7 @@ import click
 from freehold.cli import ledger, output
 
 if TYPE_CHECKING:
+    from freehold.record.refusals import Refusals
     from freehold.record.usage import By, Spend
 
 _GROUPS = ("key", "model", "provider", "deployment", "day", "kind")
@@ -33,8 +34,9 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
     """
     from freehold.home import database
     from freehold.record.findings import found
+    from freehold.record.refusals import refusals
     from freehold.record.store import Store
-    from freehold.record.usage import running, spend, total
+    from freehold.record.usage import period, running, spend, total
 
     if since and until and since >= until:
         raise click.BadParameter("is not after --since", param_hint="--until")
@@ -45,6 +47,7 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
         kinds = spend(store.connection, "kind", since, until)
         unfinished = running(store.connection)
         seen = found(store.connection, since, until)
+        refused = refusals(store.connection, *period(since, until))
     finally:
         store.close()
     everything = total(rows)
@@ -59,11 +62,13 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
                 "kinds": [_value(row) for row in kinds],
                 "running": unfinished,
                 "found": seen,
+                "refused": refused,
             }
         )
         return
     if not rows:
         output.say("no calls were made in this time" if since or until else "no calls were made yet")
+        _refused(refused)
         return
     output.table(_columns(by), [_cells(row) for row in [*rows, everything]])
     _remarks(everything, kinds if by != "kind" else [], unfinished)
@@ -71,6 +76,12 @@ def command(by: "By", since: datetime | None, until: datetime | None, config: Pa
         if kinds_found:
             calls = ", ".join(f"{kind} {count:,}" for kind, count in kinds_found.items())
             output.say(f"calls by what was found in their {where}: {calls}")
+    _refused(refused)
+
+
+def _refused(refused: "Refusals") -> None:
+    if refused.requests:
+        output.say(f"requests that checks and labels refused, which are no calls: {ledger.refusals(refused)}")
 
 
 def _columns(by: str) -> list[output.Column | str]:

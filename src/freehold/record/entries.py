@@ -1,5 +1,5 @@
-"""What a worker writes down: an intent before every call upstream, a settlement after it, and outcomes, which say how
-good an answer was once somebody or something has judged it.
+"""What a worker writes down: an intent before every call upstream, a settlement after it, outcomes, which say how good
+an answer was once somebody or something has judged it, and requests that were refused before anybody was called.
 
 Intents and settlements are the only truth about spending. An intent without a settlement (the worker was killed) is
 recovered by the ledger as outcome `unknown`. Where a route chose among several, the first intent of the request also
@@ -163,4 +163,24 @@ class Cached(Struct, array_like=True, tag="c", gc=False):
     end: Settlement
 
 
-Entry = Intent | Settlement | Outcome | Outward | Cached
+class Refused(Struct, array_like=True, tag="r", gc=False):
+    """A request that a check or a label refused. Nobody was called for it, but for guard models."""
+
+    request: str
+    at: int
+    """Unix time in nanoseconds."""
+    key: str
+    asked: str
+    dialect: str
+    status: int
+    """What the client was told, and `code`, of errors.py."""
+    code: str
+    found: str = ""
+    """As `Intent.found`: `email=allow,secret=block`."""
+    label: str = ""
+    """Empty where it was refused before that was known."""
+    config: str = ""
+    """Version of the configuration in force."""
+
+
+Entry = Intent | Settlement | Outcome | Outward | Cached | Refused

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from freehold.record.usage import span
+from freehold.record.usage import period
 
 _QUERY: Final = (
     "SELECT finds.name, backs.name, count(*) FROM calls LEFT JOIN names AS finds ON finds.id = calls.found"
@@ -29,8 +29,7 @@ class Found(Struct):
 def found(connection: sqlite3.Connection, since: datetime | None = None, until: datetime | None = None) -> Found:
     """Returns what was found from `since` up to but without `until`, both cut to the hour as in `usage.spend`."""
     requests, answers = Counter[str](), Counter[str]()
-    first, end = span(since, until)
-    for asked, answered, calls in connection.execute(_QUERY, (first * 3600 * 10**9, min(end * 3600 * 10**9, 2**62))):
+    for asked, answered, calls in connection.execute(_QUERY, period(since, until)):
         for kinds, sums in ((asked, requests), (answered, answers)):
             for kind in kinds.split(",") if kinds else ():
                 sums[kind] += calls

@@ -15,7 +15,8 @@ to its end and will not grow is removed, once the commit is safely on the disk, 
 is renamed to `*.damaged` instead, for a person to look at.
 
 One odd entry must not stop the ledger: rows.py says what becomes of figures that no call can have. Decisions of routes
-and outcomes of answers go another way, which learned.py describes, in the same transaction.
+and outcomes of answers go another way, which learned.py describes, in the same transaction, as do refused requests
+(refusals.py).
 
 Only one process ingests at a time: the first to step takes a lock beside the journals and keeps it until `close`, or
 its death. A step of any other does nothing and says `locked`.
@@ -32,7 +33,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from freehold.record.entries import Cached, Entry, Intent, Outcome, Settlement
+from freehold.record import refusals
+from freehold.record.entries import Cached, Entry, Intent, Outcome, Refused, Settlement
 from freehold.record.journal import has_more, incarnation_of, read_segment, remove_unborn, segments, writer_lives
 from freehold.record.learned import Learned
 from freehold.record.prices import Pricer
@@ -167,7 +169,7 @@ class Ingest:
 
     def _step(self, max_entries: int) -> IngestReport:
         report = IngestReport()
-        batch = _Batch(self._rows, self._learned, self._open, self._receipts)
+        batch = _Batch(self._store, self._rows, self._learned, self._open, self._receipts)
         unread, dead = self._survey()
         for incarnation, queue in unread.items():
             for segment in queue:
@@ -275,14 +277,21 @@ class _Batch:
     """The calls that one step finishes. `open_calls` is the ingester's own, kept in step with the table."""
 
     def __init__(
-        self, rows: Rows, learned: Learned, open_calls: dict[str, tuple[str, Intent]], receipts: Taking | None
+        self,
+        store: Store,
+        rows: Rows,
+        learned: Learned,
+        open_calls: dict[str, tuple[str, Intent]],
+        receipts: Taking | None,
     ) -> None:
+        self._store = store
         self._receipts = receipts
         self._rows = rows
         self._learned = learned
         self._open = open_calls
         self._new: set[str] = set()
         self._ended: list[tuple[str]] = []
+        self._refused: list[Refused] = []
         self.pairs: list[tuple[Intent, Settlement]] = []
         self.entries = 0
         self.newest = 0
@@ -319,6 +328,8 @@ class _Batch:
                 self._learned.add(entry)
             elif type(entry) is Cached:
                 pairs.append((entry.intent, entry.end))
+            elif type(entry) is Refused:
+                self._refused.append(entry)
             elif type(entry) is Outward and self._receipts is not None:
                 self._receipts.outward(incarnation, entry)
 
@@ -332,6 +343,8 @@ class _Batch:
         if self.pairs:
             self._rows.write(connection, self.pairs)
         self._learned.write(connection, self.pairs)
+        if self._refused:
+            refusals.write(self._store, connection, self._refused)
         connection.executemany("DELETE FROM open_calls WHERE call = ?", self._ended)
         connection.executemany(
             "INSERT INTO open_calls (call, incarnation, intent) VALUES (?, ?, ?)",

@@ -50,7 +50,7 @@ _HEADER: Final = Layout("<II")
 _FRAME_MAX: Final = _HEADER.size + MAX_PAYLOAD
 _CHUNK: Final = 2 * 1024 * 1024
 _NAME: Final = re.compile(r"(?P<worker>[A-Za-z0-9_]+)-(?P<start>\d+)\.(?P<segment>\d{6,})")
-_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[iesoc]", re.DOTALL)
+_PAYLOAD_START: Final = re.compile(rb"(?:[\x91-\x9f]|\xdc[\x00-\xff]{2})\xa1[iesocr]", re.DOTALL)
 """How every payload begins in msgpack: the array's header, then the tag, a string of one character."""
 
 State = Literal["more", "end", "torn"]

@@ -47,6 +47,11 @@ def migrate(connection: sqlite3.Connection) -> None:
             raise
 
 
+def is_old(connection: sqlite3.Connection) -> bool:
+    """Whether an older Freehold wrote the store, so that tables or columns may not be there yet."""
+    return _version(connection) < len(MIGRATIONS)
+
+
 def _version(connection: sqlite3.Connection) -> int:
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
@@ -191,6 +196,33 @@ def m005_found(connection: sqlite3.Connection) -> None:
         "DROP VIEW ledger",
         view.replace("labels.name AS label,", "labels.name AS label, finds.name AS found, backs.name AS found_back,")
         + " LEFT JOIN names AS finds ON finds.id = calls.found LEFT JOIN names AS backs ON backs.id = calls.found_back",
+    ):
+        connection.execute(statement)
+
+
+@migration
+def m006_refusals(connection: sqlite3.Connection) -> None:
+    """Requests that a check or a label refused, and for which nobody was called."""
+    for statement in (
+        """CREATE TABLE refusals ( -- the newest refusals.MOST; ids have no holes
+            id INTEGER PRIMARY KEY,
+            request TEXT NOT NULL, at INTEGER NOT NULL,
+            key INTEGER NOT NULL REFERENCES names, asked INTEGER NOT NULL REFERENCES names,
+            dialect INTEGER NOT NULL REFERENCES names,
+            status INTEGER NOT NULL, code INTEGER NOT NULL REFERENCES names,
+            found INTEGER REFERENCES names, label INTEGER REFERENCES names, -- NULL: nothing, or not known
+            config INTEGER NOT NULL REFERENCES names) STRICT""",
+        "CREATE INDEX refusals_request ON refusals (request)",
+        "CREATE INDEX refusals_at ON refusals (at)",
+        """CREATE VIEW refused AS -- `refusals` in words
+            SELECT refusals.id, request, datetime(at / 1000000000, 'unixepoch') AS at, keys.name AS key,
+            asked.name AS asked, dialects.name AS dialect, status, codes.name AS code, finds.name AS found,
+            labels.name AS label, configs.name AS config
+            FROM refusals JOIN names AS keys ON keys.id = refusals.key JOIN names AS asked ON asked.id = refusals.asked
+            JOIN names AS dialects ON dialects.id = refusals.dialect JOIN names AS codes ON codes.id = refusals.code
+            LEFT JOIN names AS finds ON finds.id = refusals.found
+            LEFT JOIN names AS labels ON labels.id = refusals.label
+            JOIN names AS configs ON configs.id = refusals.config""",
     ):
         connection.execute(statement)
 

@@ -22,6 +22,8 @@ from msgspec import Struct
 
 from freehold.errors import InternalError, NotFound
 from freehold.record.learned import SOURCES
+from freehold.record.migrations import is_old
+from freehold.record.store import Store
 
 RETRY_WEIGHT: Final = 0.2
 """Of an answer that its reader asked for again, and of one that nobody did."""
@@ -123,13 +125,23 @@ class Decision(Struct, frozen=True):
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """Opens a ledger to read it. Raises NotFound where there is none, InternalError for one that cannot be read."""
+    """Opens a ledger to read it; one that an older Freehold wrote is brought up to date first. Raises NotFound where
+    there is none, InternalError for one that cannot be read."""
     if not path.exists():
         raise NotFound(f"there is no ledger at {path}", hint="requests through freehold up write it")
     try:
-        return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
+        connection = _reading(path)
+        if is_old(connection):
+            connection.close()
+            Store(path).close()
+            connection = _reading(path)
+        return connection
     except sqlite3.Error as error:
         raise InternalError(f"The ledger {path} cannot be read: {error}.", code="store_unavailable") from error
+
+
+def _reading(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10.0, isolation_level=None)
 
 
 def training(

@@ -136,6 +136,12 @@ def span(since: datetime | None, until: datetime | None) -> tuple[int, int]:
     return (_hour(since) if since else 0, _hour(until) if until else 2**62)
 
 
+def period(since: datetime | None, until: datetime | None) -> tuple[int, int]:
+    """As `span`, in nanoseconds that a column can hold."""
+    first, end = span(since, until)
+    return first * _HOUR * 10**9, min(end * _HOUR * 10**9, 2**62)
+
+
 def _hour(moment: datetime) -> int:
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return int(aware.timestamp()) // _HOUR

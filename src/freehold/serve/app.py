@@ -10,7 +10,7 @@ import threading
 import traceback
 from typing import Any
 
-from freehold.errors import FreeholdError, InternalError, MethodNotAllowed
+from freehold.errors import FreeholdError, InternalError, MethodNotAllowed, PolicyError
 from freehold.serve import asgi
 from freehold.serve.answer import send_error
 from freehold.serve.control import Control
@@ -18,6 +18,7 @@ from freehold.serve.endpoints import Endpoint, find
 from freehold.serve.exchange import Exchange
 from freehold.serve.gateway import Gateway
 from freehold.serve.pipeline import respond
+from freehold.serve.safety.refused import note
 
 
 class App:
@@ -39,20 +40,26 @@ class App:
             else:
                 await respond(gateway, endpoint, exchange)
         except FreeholdError as error:
-            self._fail(exchange, endpoint, error)
+            self._fail(gateway, exchange, endpoint, error)
         except asyncio.CancelledError:
             stopped = InternalError("this gateway was stopped", hint="send it again", status=503, code="shutdown")
-            self._fail(exchange, endpoint, stopped)
+            self._fail(gateway, exchange, endpoint, stopped)
         except Exception as error:
             report(error, exchange.request_id)
             failed = InternalError(
                 "this gateway failed on the request", hint="its log has the details under this request id"
             )
-            self._fail(exchange, endpoint, failed)
+            self._fail(gateway, exchange, endpoint, failed)
 
-    def _fail(self, exchange: Exchange, endpoint: Endpoint | None, error: FreeholdError) -> None:
+    def _fail(self, gateway: Gateway, exchange: Exchange, endpoint: Endpoint | None, error: FreeholdError) -> None:
         client = endpoint.client if endpoint is not None else "chat"
-        self.gateway.metrics.observe(("unknown", "unknown", client, str(error.status)), 0, 0, 0, None)
+        if not error.counted:
+            gateway.metrics.observe(("unknown", "unknown", client, str(error.status)), 0, 0, 0, None)
+        if endpoint is not None and isinstance(error, PolicyError) and error.found is not None:
+            try:
+                note(gateway, endpoint, exchange, error)
+            except FreeholdError as unwritten:  # it is refused all the same
+                report(unwritten, exchange.request_id)
         if exchange.begun:
             exchange.abort()
         elif error.status != 499:

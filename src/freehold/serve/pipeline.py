@@ -137,9 +137,10 @@ async def respond(gateway: Gateway, endpoint: Endpoint, exchange: Exchange) -> N
         if cover is not None and checked is not None:
             cover.tell(checked, answer.target.deployment)
         if answer.relay is None:
-            recorder.finish(answer)
-            if guarding is not None and not isinstance(operation, Talk):
-                guarding.enforce()
+            refusal = guarding.refusal() if guarding is not None and not isinstance(operation, Talk) else None
+            recorder.finish(answer, refusal)
+            if refusal is not None:
+                raise refusal
             if exchange.path in KEEPS:
                 await _keep(gateway, principal, known, body, answer)
             if ticket is not None:

@@ -25,7 +25,7 @@ from freehold.decide.explain import header
 from freehold.decide.money import at_most, charged
 from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
-from freehold.errors import FreeholdError
+from freehold.errors import FreeholdError, PolicyError
 from freehold.labels import Label
 from freehold.record.entries import Decided, Intent, Outcome, Settlement
 from freehold.record.receipts.sent import Sink
@@ -42,6 +42,7 @@ from freehold.serve.safety.checks import BLOCKED, Checked
 from freehold.serve.safety.guarding import Guarding
 from freehold.serve.safety.marks import names_of
 from freehold.serve.safety.noted import in_request
+from freehold.serve.safety.refused import refused
 from freehold.serve.sessions import cached_next
 from freehold.serve.sessions import named as called
 
@@ -211,7 +212,11 @@ class RequestRecorder:
 
     def may_fetch(self, url: str) -> None:
         """Raises PolicyError where the request's label does not let its URLs out."""
-        may_fetch(self.gateway, self.known.label)
+        try:
+            may_fetch(self.gateway, self.known.label)
+        except PolicyError as error:
+            refused(error, self.seen, self.known.label)
+            raise
 
     def source(self, name: str) -> Source:
         """Returns for whom something is sent besides the attempts themselves."""
@@ -262,6 +267,7 @@ class RequestRecorder:
         status = "200"
         if failure is not None:
             status = str(failure.status)
+            failure.counted = True
         else:
             if answer.target.engine is not None and usage is not None and not usage.estimated:
                 self._tell_engine(usage, entry)

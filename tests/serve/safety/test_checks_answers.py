@@ -185,9 +185,11 @@ def test_a_transcript_is_looked_at_too(house: House, kind: str) -> None:
     assert told.status == 200
     assert SECRET.encode() not in told.body
     assert b"Heard [redacted secret], 6 bytes" in told.body
+    before = house.requests()
     told = house.ask(endpoint, body, key="fh-block-0123456789abcd", model="home/fake")
     assert told.status == 400
     assert b"content_blocked" in told.body
+    assert house.requests() - before == {'{model="home/fake",provider="home",route="audio",status="400"}': 1}
     assert house.ask(endpoint, body, key="fh-watch-0123456789abcd", model="home/fake").status == 200
 
 

@@ -130,8 +130,10 @@ def test_a_blocked_answer_is_no_good_one(house: House, stream: bool) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_an_answer_that_a_guard_model_blocks_is_written_down_as_that(house: House, stream: bool) -> None:
+    before = house.requests()
     told = ask(house, f"explain it, {stream}", stream=stream, key=JUDGED)
     assert told.status == 400
+    assert house.requests() - before == {'{model="openai/fake",provider="openai",route="chat",status="400"}': 1}
     assert b"bomb" not in told.body
     (row,) = ledger(house, told)
     assert row[2:] == ("harm=block", "blocked", "content_blocked")

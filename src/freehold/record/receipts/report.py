@@ -106,6 +106,9 @@ class Tests(Struct):
     sinks: list[str] = field(default_factory=list)
     """Where they were looked for."""
     failures: list[str] = field(default_factory=list)
+    scope: str = ""
+    """How much was run: `full`, `short`, or the parts, such as `only direct`; besides, whether it was in strict
+    mode, and what the machine did not allow. Empty in files from before it was written down."""
 
 
 def read_tests(path: Path) -> Tests | None:

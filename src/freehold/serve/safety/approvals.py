@@ -38,6 +38,7 @@ from freehold.record.receipts.places import body_hash
 from freehold.record.receipts.sent import BodyHash
 from freehold.serve.exchange import Exchange
 from freehold.serve.safety.checks import Checked
+from freehold.serve.safety.refused import refused
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway
@@ -253,6 +254,10 @@ async def settle(
     try:
         grant = await gateway.shared.approvals.ask(gateway, exchange, principal, question, exchange.body)
         outcome = "approved"
+    except PolicyError as error:
+        if not isinstance(error, RateLimited):
+            refused(error, checked, whole)
+        raise
     finally:
         for kind in checked.asked:
             gateway.metrics.check("request", kind, outcome)

@@ -207,7 +207,9 @@ class Checks:
         if not ruling.monitor and (found := _of(findings, ruling.request, "redact")):
             body = _without(exchange.body, kind, ruling, checked.values)
             if body is None or _of(await self._again(body, kind), ruling.request, "redact"):
-                raise _blocked(found, "it could not be taken out of the request")
+                blocks = {kind: f"{kind}=block" for kind in found}
+                done = (blocks.get(one.partition("=")[0], one) for one in checked.told)
+                raise _blocked(found, "it could not be taken out of the request", done)
             exchange.body, checked.changed = body, True
         return checked
 
@@ -245,7 +247,8 @@ class Checks:
                 checked.rest = label if checked.rest is None else checked.rest | label
                 raising.append(kind)
         if blocked:
-            raise _blocked(blocked, "what it holds is not let through here")
+            done = (*told, *(f"{kind}=label" for kind in private))
+            raise _blocked(blocked, "what it holds is not let through here", done)
         checked.told, checked.found, checked.asked = tuple(told), (*raising, *private, *asked), tuple(asked)
         checked.private = frozenset(private)
         return checked
@@ -273,13 +276,15 @@ def _of(findings: Iterable[Finding], actions: dict[str, str], action: str) -> li
     return sorted({finding.type for finding in findings if actions[finding.type] == action} - {ERROR})
 
 
-def _blocked(kinds: Iterable[str], why: str) -> PolicyError:
-    return PolicyError(
+def _blocked(kinds: Iterable[str], why: str, found: Iterable[str]) -> PolicyError:
+    error = PolicyError(
         f"the request was blocked ({', '.join(kinds)}): {why}",
         status=400,
         code=BLOCKED,
         hint="take it out; checks in freehold.yaml says what is done about what",
     )
+    error.found = ",".join(sorted(found))
+    return error
 
 
 def _without(body: bytes, content_type: str, ruling: Ruling, values: Mapping[str, str]) -> bytes | None:

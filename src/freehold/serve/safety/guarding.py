@@ -35,6 +35,7 @@ from freehold.serve.safety.asking import Ask, AskingReader, asker, stopped
 from freehold.serve.safety.checks import BLOCKED, Checked, Count
 from freehold.serve.safety.noted import ANSWER, in_answer
 from freehold.serve.safety.pseudonyms import Cover
+from freehold.serve.safety.refused import refused
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway
@@ -95,7 +96,7 @@ class Guarding:
         return Usage(uncached=self._tokens, output=size // BYTES_PER_TOKEN, estimated=True)
 
     def other(self, answer: Answer, kind: str) -> None:
-        """Looks at the answer of an endpoint that holds no conversation; `enforce` says what came of it."""
+        """Looks at the answer of an endpoint that holds no conversation; `refusal` says what came of it."""
         if kind not in SPEAKING:
             return
         if answer.relay is None:
@@ -107,12 +108,13 @@ class Guarding:
         """A whole answer as it may be shown."""
         return _shown(body, content_type, self.policy, self._whole)
 
-    def enforce(self) -> None:
-        """Raises PolicyError where something blocks the whole answer that was looked at."""
+    def refusal(self) -> PolicyError | None:
+        """What keeps the whole answer that was looked at from the client; None: nothing does."""
         if self.policy.mode != "monitor":
             for verdict in self._whole:
                 if verdict.action == "block":
-                    raise _blocked(verdict.type)
+                    return _blocked(verdict.type)
+        return None
 
     def _verdicts(self, answer: Answer) -> list[Verdict]:
         """What was found in the answer that the client gets."""
@@ -165,7 +167,11 @@ def guarding_for(
     ruling, talks = checked.ruling, isinstance(operation, Talk)
     tools = ruling.tools if talks and operation.peek.tools else None
     if tools is not None and tools.offers and isinstance(operation, Talk):
-        _refuse_tools(operation.conversation.tools, tools)
+        try:
+            _refuse_tools(operation.conversation.tools, tools)
+        except PolicyError as error:
+            refused(error, checked, known.label, error.code)
+            raise
     if tools is None and ruling.answer is None and (cover is None or not talks):
         return None
     guarding = Guarding(ruling.answer or gateway.checks.silent, known.input_tokens, tools)
@@ -316,7 +322,9 @@ class Held:
         """Raises PolicyError where a rule blocks."""
         self._held.append(self._relay.close())
         shown = self._looked(b"".join(self._held))
-        self._guarding.enforce()
+        failure = self._guarding.refusal()
+        if failure is not None:
+            raise failure
         return self._due() if self._passes else shown
 
     def _due(self) -> bytes:
