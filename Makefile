@@ -50,7 +50,7 @@ bench-peers: dev ## the same load on LiteLLM and the Portkey gateway
 	$(BIN)/python -m bench.peers
 
 chaos: dev ## kill -9 workers and steward at 200 moments under load, compare ledger and provider
-	$(BIN)/python -m pytest tests/chaos -o addopts= --kills 200
+	$(BIN)/python -m pytest tests/chaos -o addopts= -o faulthandler_timeout=1500 --kills 200
 
 test-noninterference: dev ## canaries of every label through every endpoint with all faults on; no sink may have one it is not cleared for
 	$(BIN)/python tests/noninterference/run.py

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from running import KEY, Running, clean_environment, config_for, gateway_for, started
 
+from freehold.serve.up import MAX_PAUSE, MAX_PAUSE_SERVING, Child
+
 
 def post(url: str, body: Any, key: str | None = KEY, **headers: str) -> tuple[int, dict[str, str], Any]:
     """Returns status, headers (lower-case) and decoded JSON, errors included."""
@@ -428,3 +430,16 @@ class TestEnd:
         process.stdout.close()
         _, alive = psutil.wait_procs(children, timeout=20)
         assert not alive
+
+
+@pytest.mark.parametrize(("began", "longest"), [(True, MAX_PAUSE_SERVING), (False, MAX_PAUSE)])
+def test_the_pause_before_a_new_start_grows_to_its_bound(began: bool, longest: float) -> None:
+    child = Child("worker 0", lambda: (1, began))
+    pauses = []
+    for _ in range(9):
+        child.start()
+        before = time.monotonic()
+        child.ended(-signal.SIGKILL)
+        pauses.append(child.due - before)
+    assert 0.1 < pauses[0] < pauses[1] < pauses[2] <= longest + 0.1
+    assert longest - 0.1 < pauses[-1] < longest + 0.1

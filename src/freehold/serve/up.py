@@ -33,6 +33,9 @@ from freehold.serve.processes import Snapshotted, die_with_parent, run_child
 
 BACKLOG = 2048
 MAX_PAUSE = 10.0
+"""Seconds before a process that never came as far as serving is started again, at most."""
+MAX_PAUSE_SERVING = 1.0
+"""The same for one that had come that far: whatever ends it, somebody should soon be there to answer."""
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
@@ -54,10 +57,11 @@ class Child:
         self.pid, self.began = self._start()
 
     def ended(self, status: int) -> None:
-        """Plans the next start: at once, but later and later for one that does not come as far as serving."""
+        """Plans the next start: at once, but later and later for one that ends within a second again and again."""
         now = time.monotonic()
         self.failures = 0 if self.began and now - self._since > 1.0 else self.failures + 1
-        pause = 0.0 if self.failures == 0 else min(MAX_PAUSE, 0.1 * 2**self.failures)
+        longest = MAX_PAUSE_SERVING if self.began else MAX_PAUSE
+        pause = 0.0 if self.failures == 0 else min(longest, 0.1 * 2**self.failures)
         self.due = now + pause
         self.pid = 0
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
