@@ -59,6 +59,12 @@ class Load:
             thread.join(60)
             assert not thread.is_alive()
 
+    def goes_on(self, answers: int = 20, within: float = 10.0) -> None:
+        """Waits until some more requests are answered: who is killed then is killed at work."""
+        enough, late = self.answered + answers, time.monotonic() + within
+        while self.answered < enough and time.monotonic() < late:
+            time.sleep(0.01)
+
     def _client(self, seed: int) -> None:
         choose = random.Random(seed)
         while not self._stop.is_set():
@@ -67,7 +73,7 @@ class Load:
                 "model": model,
                 "stream": "events" in model or choose.random() < 0.3,
                 "messages": [
-                    {"role": "user", "content": SECRET if choose.random() < 0.2 else "x" * choose.randrange(400)}
+                    {"role": "user", "content": SECRET if choose.random() < 0.2 else "x" * choose.randrange(1, 400)}
                 ],
             }
             request = urllib.request.Request(
@@ -120,7 +126,8 @@ def test_nothing_is_lost_or_counted_twice(tmp_path: Path, pytestconfig: pytest.C
             done: dict[str, int] = {"worker": 0, "steward": 0}
             try:
                 while sum(done.values()) < kills:
-                    time.sleep(choose.uniform(0.02, 0.35))
+                    load.goes_on()
+                    time.sleep(choose.uniform(0.02, 0.2))
                     alive = victims(running.process.pid)
                     if not alive:
                         continue
