@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from running import KEY, Running, clean_environment, config_for, gateway_for, started
 
-from freehold.serve.up import MAX_PAUSE, MAX_PAUSE_SERVING, Child
+from freehold.serve.up import MAX_PAUSE, MAX_PAUSE_SERVING, Child, pause
 
 
 def post(url: str, body: Any, key: str | None = KEY, **headers: str) -> tuple[int, dict[str, str], Any]:
@@ -443,3 +443,7 @@ def test_the_pause_before_a_new_start_grows_to_its_bound(began: bool, longest: f
         pauses.append(child.due - before)
     assert 0.1 < pauses[0] < pauses[1] < pauses[2] <= longest + 0.1
     assert longest - 0.1 < pauses[-1] < longest + 0.1
+
+
+def test_what_has_failed_for_hours_is_still_started_again() -> None:
+    assert pause(5_000) == MAX_PAUSE

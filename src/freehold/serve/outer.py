@@ -40,7 +40,7 @@ from freehold.home import home, run_dir, write_private
 from freehold.own.catalog import unpulled, words
 from freehold.serve.given import Given
 from freehold.serve.processes import Snapshotted, run_child
-from freehold.serve.up import MAX_PAUSE, listen, only_one, say
+from freehold.serve.up import listen, only_one, pause, say
 
 SOCKET = "egress.sock"
 READ_EVERY = 2.0
@@ -237,7 +237,7 @@ class Outer:
             self._failures = 0
         except ConfigError as error:
             self._failures += 1
-            self._due = time.monotonic() + min(MAX_PAUSE, 0.1 * 2**self._failures)
+            self._due = time.monotonic() + pause(self._failures)
             say(str(error))
 
     def _reaped(self) -> int | None:

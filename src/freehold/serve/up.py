@@ -39,6 +39,11 @@ MAX_PAUSE_SERVING = 1.0
 _SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD}
 
 
+def pause(failures: int, longest: float = MAX_PAUSE) -> float:
+    """Returns the seconds before the next start of what has failed so many times in a row, once at least."""
+    return min(longest, 0.1 * (1 << min(failures, 16)))
+
+
 class Child:
     """A process that should always be there."""
 
@@ -61,11 +66,11 @@ class Child:
         now = time.monotonic()
         self.failures = 0 if self.began and now - self._since > 1.0 else self.failures + 1
         longest = MAX_PAUSE_SERVING if self.began else MAX_PAUSE
-        pause = 0.0 if self.failures == 0 else min(longest, 0.1 * 2**self.failures)
-        self.due = now + pause
+        wait = pause(self.failures, longest) if self.failures else 0.0
+        self.due = now + wait
         self.pid = 0
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        say(f"{self.name} ended ({how}), starting it again" + (f" in {pause:.1f} s" if pause else ""))
+        say(f"{self.name} ended ({how}), starting it again" + (f" in {wait:.1f} s" if wait else ""))
 
 
 class Up:
