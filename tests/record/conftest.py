@@ -1,6 +1,8 @@
 """Entries to write and ways to read a ledger back, for all tests of the record."""
 
 import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,26 @@ import pytest
 from msgspec.structs import replace
 
 from freehold.config.schema import Config, ModelFacts, Provider
-from freehold.record.entries import Intent, Settlement
+from freehold.record.entries import Entry, Intent, Settlement
 from freehold.record.ingest import Ingest, IngestReport
+from freehold.record.journal import Journal
 from freehold.record.prices import Pricer
 from freehold.record.store import Store
 
 AT = 1_790_000_000_000_000_000
 """A moment in September 2026, in nanoseconds."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "freehold.db")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "journal"
 
 
 class Book:
@@ -37,6 +52,13 @@ class Book:
     def settlement(number: int, **changes: Any) -> Settlement:
         first = Settlement(f"r{number}-1", "ok", 200, uncached=number, output=2 * number, served="small")
         return replace(first, **changes)
+
+    @staticmethod
+    def wrote(folder: Path, entries: Iterable[Entry]) -> None:
+        """Has a worker write a journal and end."""
+        with closing(Journal(folder, "w0")) as journal:
+            for entry in entries:
+                journal.append(entry)
 
     @staticmethod
     def take_in(store: Store, folder: Path, most: int = 1000, pricer: Pricer | None = None) -> IngestReport:

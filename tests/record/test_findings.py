@@ -1,41 +1,19 @@
 """Types of findings on their way into the ledger, and what is read of them there; entries and stores from before."""
 
 import sqlite3
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from freehold.record.entries import Cached, Entry, Intent, Settlement
 from freehold.record.findings import Found, found
-from freehold.record.journal import Journal
 from freehold.record.migrations import MIGRATIONS, migrate
 from freehold.record.plans import kept
 from freehold.record.store import Store
 
 Book = Any
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "freehold.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
-def wrote(folder: Path, entries: list[Any]) -> None:
-    journal = Journal(folder, "w0")
-    for entry in entries:
-        journal.append(entry)
-    journal.close()
 
 
 def calls(book: Book) -> list[Entry]:
@@ -49,7 +27,7 @@ def calls(book: Book) -> list[Entry]:
 
 
 def test_what_was_found_is_kept_by_call(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, calls(book))
+    book.wrote(folder, calls(book))
     book.take_in(store, folder)
     assert {call: (row["found"], row["found_back"]) for call, row in book.ledger(store).items()} == {
         "r1-1": ("email=allow,iban=pseudonymise", None),
@@ -61,7 +39,7 @@ def test_what_was_found_is_kept_by_call(book: Book, store: Store, folder: Path) 
 
 
 def test_a_request_is_read_back_with_what_its_answers_held(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, [*calls(book), book.intent(10), book.settlement(10, found="us_ssn=block")])
+    book.wrote(folder, [*calls(book), book.intent(10), book.settlement(10, found="us_ssn=block")])
     book.take_in(store, folder)
     first = kept(store.connection, "r1")
     assert first is not None
@@ -73,7 +51,7 @@ def test_a_request_is_read_back_with_what_its_answers_held(book: Book, store: St
 
 
 def test_findings_of_a_period_are_counted_by_call(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, calls(book))
+    book.wrote(folder, calls(book))
     book.take_in(store, folder)
     requests = {"email=allow": 3, "iban=pseudonymise": 1, "iban=label": 1}
     answers = {"email=allow": 1, "secret=block": 1, "secret=redact": 1}
@@ -104,7 +82,7 @@ def test_entries_from_before_still_read(book: Book, store: Store, folder: Path) 
     assert (intent[0], end[0]) == ("i", "s")
     assert intent[-1] is None, "the last field is `sent`"
     assert end[-1] is False, "the last field is `cached`"
-    wrote(folder, [intent, end])
+    book.wrote(folder, [intent, end])
     book.take_in(store, folder)
     row = book.ledger(store)["r1-1"]
     assert (row["outcome"], row["found"], row["found_back"]) == ("ok", None, None)
@@ -137,7 +115,7 @@ def test_a_store_from_before_is_brought_up(tmp_path: Path, book: Book) -> None:
     assert connection.execute(f"SELECT {columns} FROM ledger").fetchall() == [("r-1", "blocked", "x", None, None)]
     connection.close()
     store = Store(path)
-    wrote(folder, calls(book))
+    book.wrote(folder, calls(book))
     book.take_in(store, folder)
     assert book.ledger(store)["r1-2"]["found"] == "email=allow,iban=label"
     store.close()

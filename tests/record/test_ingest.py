@@ -46,18 +46,6 @@ class Fragile(Store):
         return super().settle()
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "freehold.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("intent"), st.integers(0, 2), st.integers(0, 0)),

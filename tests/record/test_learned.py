@@ -3,7 +3,6 @@
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,25 +23,6 @@ from freehold.record.store import Store
 
 Book = Any
 READING = pack([0.5, -1.25])
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "freehold.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
-def wrote(folder: Path, entries: list[Entry]) -> None:
-    journal = Journal(folder, "w0")
-    for entry in entries:
-        journal.append(entry)
-    journal.close()
 
 
 def decided(**changes: Any) -> Decided:
@@ -70,7 +50,7 @@ def waiting(store: Store) -> int:
 
 
 def test_a_decision_is_kept_whole(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, [book.intent(1, decided=decided(), label="internal+phi"), book.settlement(1), outcome("r1-1")])
+    book.wrote(folder, [book.intent(1, decided=decided(), label="internal+phi"), book.settlement(1), outcome("r1-1")])
     book.take_in(store, folder)
     (one,) = past(store.connection)
     assert (one.request, one.key, one.asked, one.label) == ("r1", "bot", "fast", "internal+phi")
@@ -99,7 +79,7 @@ def test_a_decision_is_kept_whole(book: Book, store: Store, folder: Path) -> Non
 
 
 def test_a_request_that_nobody_decided_leaves_no_decision(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, [book.intent(1), book.settlement(1)])
+    book.wrote(folder, [book.intent(1), book.settlement(1)])
     book.take_in(store, folder)
     assert store.connection.execute("SELECT count(*) FROM decisions").fetchone() == (0,)
     (one,) = past(store.connection)
@@ -130,7 +110,7 @@ def test_whatever_the_order_each_outcome_counts_once(
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home) / "journal"
         store = Store(Path(home) / "freehold.db")
-        wrote(folder, [made[step] for step in steps])
+        book.wrote(folder, [made[step] for step in steps])
         for cut in cuts:
             ingest = Ingest(store, folder, book.pricer)
             ingest.step(cut)
@@ -144,7 +124,9 @@ def test_whatever_the_order_each_outcome_counts_once(
 def test_an_outcome_of_a_request_is_about_the_call_that_answered(book: Book, store: Store, folder: Path) -> None:
     failed = book.settlement(1, outcome="failed", status=503)
     second = book.intent(1, call="r1-2", attempt=2, deployment="lab/other")
-    wrote(folder, [book.intent(1, decided=decided()), failed, outcome("r1"), second, book.settlement(1, call="r1-2")])
+    book.wrote(
+        folder, [book.intent(1, decided=decided()), failed, outcome("r1"), second, book.settlement(1, call="r1-2")]
+    )
     book.take_in(store, folder)
     assert outcomes(store) == [("r1-2", "feedback", 1.0)]
     (row,) = training(store.connection)
@@ -154,7 +136,7 @@ def test_an_outcome_of_a_request_is_about_the_call_that_answered(book: Book, sto
 
 
 def test_nobody_rates_what_another_asked(book: Book, store: Store, folder: Path) -> None:
-    wrote(
+    book.wrote(
         folder,
         [book.intent(1), book.settlement(1), outcome("r1-1", by="other"), outcome("r1-1", source="judge", by="")],
     )
@@ -168,7 +150,7 @@ def test_nobody_rates_what_another_asked(book: Book, store: Store, folder: Path)
      {"note": "x" * 201}],
 )  # fmt: skip
 def test_what_says_nothing_sane_is_dropped(book: Book, store: Store, folder: Path, lie: dict[str, Any]) -> None:
-    wrote(folder, [book.intent(1), book.settlement(1), outcome("r1-1", **lie)])
+    book.wrote(folder, [book.intent(1), book.settlement(1), outcome("r1-1", **lie)])
     book.take_in(store, folder)
     assert outcomes(store) == []
     assert waiting(store) == 0
@@ -176,10 +158,10 @@ def test_what_says_nothing_sane_is_dropped(book: Book, store: Store, folder: Pat
 
 def test_an_outcome_waits_for_its_call_and_not_for_ever(book: Book, store: Store, folder: Path) -> None:
     old = time.time_ns() - int((learned.WAIT_SECONDS + 1) * 1e9)
-    wrote(folder, [outcome("r1-1"), outcome("r2-1", at=old), outcome("never")])
+    book.wrote(folder, [outcome("r1-1"), outcome("r2-1", at=old), outcome("never")])
     book.take_in(store, folder)
     assert waiting(store) == 2
-    wrote(folder, [book.intent(1), book.settlement(1), book.intent(2), book.settlement(2)])
+    book.wrote(folder, [book.intent(1), book.settlement(1), book.intent(2), book.settlement(2)])
     book.take_in(store, folder)
     assert outcomes(store) == [("r1-1", "feedback", 1.0)]
     assert waiting(store) == 1
@@ -190,16 +172,16 @@ def test_as_many_wait_as_there_is_room_for(
 ) -> None:
     monkeypatch.setattr(learned, "MOST_WAITING", 3)
     now = time.time_ns()
-    wrote(folder, [outcome(f"r{number}-1", at=now + number) for number in range(5)])
+    book.wrote(folder, [outcome(f"r{number}-1", at=now + number) for number in range(5)])
     book.take_in(store, folder)
     kept = [about for (about,) in store.connection.execute("SELECT about FROM open_outcomes ORDER BY 1")]
     assert kept == ["r2-1", "r3-1", "r4-1"]
 
 
 def test_a_settlement_by_a_newer_word_is_not_undone_by_an_older_one(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, [book.intent(1), book.settlement(1), outcome("r1-1", value=0.25, at=200)])
+    book.wrote(folder, [book.intent(1), book.settlement(1), outcome("r1-1", value=0.25, at=200)])
     book.take_in(store, folder)
-    wrote(folder, [outcome("r1-1", value=1.0, at=100)])
+    book.wrote(folder, [outcome("r1-1", value=1.0, at=100)])
     book.take_in(store, folder)
     assert outcomes(store) == [("r1-1", "feedback", 0.25)]
 
@@ -243,7 +225,7 @@ def test_a_store_of_an_older_freehold_is_brought_up(tmp_path: Path) -> None:
 
 
 def test_training_rows_hold_what_heads_are_fitted_from(book: Book, store: Store, folder: Path) -> None:
-    wrote(
+    book.wrote(
         folder,
         [
             book.intent(1, decided=decided(explored=True, propensity=0.01)), book.settlement(1),
@@ -270,7 +252,7 @@ def test_bad_marks_alone_are_not_learned_from(book: Book, store: Store, folder: 
     for number in range(3):
         at = time.time_ns() - 10**12 + number
         entries += [book.intent(number, decided=decided(), at=at), book.settlement(number)]
-    wrote(folder, [*entries, outcome("r1-1", source="retry", value=0.0, weight=0.2, by="")])
+    book.wrote(folder, [*entries, outcome("r1-1", source="retry", value=0.0, weight=0.2, by="")])
     book.take_in(store, folder)
     assert list(training(store.connection)) == []
     rows = {row.request: (row.source, row.value) for row in training(store.connection, silence=True)}
@@ -283,7 +265,7 @@ def test_a_window_is_a_window(book: Book, store: Store, folder: Path) -> None:
     entries: list[Entry] = []
     for number in range(48):
         entries += [book.intent(number, at=book.at + number * hour), book.settlement(number)]
-    wrote(folder, entries)
+    book.wrote(folder, entries)
     book.take_in(store, folder, 7)
     since, until = (datetime.fromtimestamp((book.at + n * hour) / 1e9, UTC) for n in (10, 20))
     assert [one.request for one in past(store.connection, since=since, until=until)] == [f"r{n}" for n in range(10, 20)]
@@ -293,7 +275,7 @@ def test_a_window_is_a_window(book: Book, store: Store, folder: Path) -> None:
 def test_a_request_whose_first_attempt_called_nobody_is_there_too(book: Book, store: Store, folder: Path) -> None:
     """It could not even be prepared for its first deployment, so the journal begins with the second."""
     second = book.intent(1, call="r1-2", attempt=2, decided=decided())
-    wrote(folder, [second, book.settlement(1, call="r1-2"), outcome("r1")])
+    book.wrote(folder, [second, book.settlement(1, call="r1-2"), outcome("r1")])
     book.take_in(store, folder)
     (one,) = past(store.connection)
     assert (one.request, one.attempts, one.value) == ("r1", 1, 1.0)
@@ -304,7 +286,9 @@ def test_a_request_whose_first_attempt_called_nobody_is_there_too(book: Book, st
 
 def test_shadow_copies_are_no_requests(book: Book, store: Store, folder: Path) -> None:
     copy = book.intent(1, call="r1-shadow-1", request="r1-shadow")
-    wrote(folder, [book.intent(1), book.settlement(1), copy, book.settlement(1, call="r1-shadow-1"), outcome("r1")])
+    book.wrote(
+        folder, [book.intent(1), book.settlement(1), copy, book.settlement(1, call="r1-shadow-1"), outcome("r1")]
+    )
     book.take_in(store, folder)
     assert [one.request for one in past(store.connection)] == ["r1"]
     assert outcomes(store) == [("r1-1", "feedback", 1.0)]

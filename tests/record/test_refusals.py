@@ -1,7 +1,6 @@
 """Requests that were refused, on their way into the ledger: each once, the newest of them, and read back."""
 
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +12,7 @@ from msgspec.structs import replace
 from freehold.record import refusals as module
 from freehold.record.entries import Intent, Refused, Settlement
 from freehold.record.ingest import Ingest
-from freehold.record.journal import Journal, read_segment
+from freehold.record.journal import read_segment
 from freehold.record.migrations import MIGRATIONS
 from freehold.record.outcomes import opened
 from freehold.record.plans import kept
@@ -24,18 +23,6 @@ from freehold.record.usage import period, spend, total
 Book = Any
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    store = Store(tmp_path / "freehold.db")
-    yield store
-    store.close()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "journal"
-
-
 def refused(book: Book, number: int, **changes: Any) -> Refused:
     first = Refused(
         f"r{number}", book.at + number, "bot", "fast", "messages", 400, "content_blocked", "email=allow,secret=block",
@@ -44,14 +31,8 @@ def refused(book: Book, number: int, **changes: Any) -> Refused:
     return replace(first, **changes)
 
 
-def wrote(folder: Path, *entries: Any) -> None:
-    with closing(Journal(folder, "w0")) as journal:
-        for entry in entries:
-            journal.append(entry)
-
-
 def test_it_is_read_back_by_its_request(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, refused(book, 1), refused(book, 2, status=503, code="no_candidate", found="", label=""))
+    book.wrote(folder, [refused(book, 1), refused(book, 2, status=503, code="no_candidate", found="", label="")])
     book.take_in(store, folder)
     at = datetime.fromtimestamp(book.at / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
     found = refusal(store.connection, "r1")
@@ -72,7 +53,7 @@ def test_it_is_read_back_by_its_request(book: Book, store: Store, folder: Path) 
 
 
 def test_it_is_no_call(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, refused(book, 1), book.intent(2), book.settlement(2))
+    book.wrote(folder, [refused(book, 1), book.intent(2), book.settlement(2)])
     assert book.take_in(store, folder).calls == 1
     assert book.ledger(store).keys() == {"r2-1"}
     assert total(spend(store.connection, "key")).calls == 1
@@ -80,7 +61,9 @@ def test_it_is_no_call(book: Book, store: Store, folder: Path) -> None:
 
 
 def test_a_request_that_was_called_for_and_then_refused_shows_both(book: Book, store: Store, folder: Path) -> None:
-    wrote(folder, book.intent(1), book.settlement(1, outcome="failed"), refused(book, 1, code="label", status=403))
+    book.wrote(
+        folder, [book.intent(1), book.settlement(1, outcome="failed"), refused(book, 1, code="label", status=403)]
+    )
     book.take_in(store, folder)
     whole = kept(store.connection, "r1")
     assert whole is not None
@@ -91,7 +74,7 @@ def test_a_request_that_was_called_for_and_then_refused_shows_both(book: Book, s
 def test_they_are_counted_by_code_and_by_what_was_found(book: Book, store: Store, folder: Path) -> None:
     hour = 3600 * 10**9
     late = refused(book, 4, at=book.at + 2 * hour, found="secret=label", code="no_candidate")
-    wrote(folder, refused(book, 1), refused(book, 2), refused(book, 3, found="", code="label"), late)
+    book.wrote(folder, [refused(book, 1), refused(book, 2), refused(book, 3, found="", code="label"), late])
     book.take_in(store, folder)
     everything = Refusals(
         4,
@@ -114,7 +97,7 @@ def test_a_flood_fills_no_disk_and_is_counted(
 ) -> None:
     monkeypatch.setattr(module.write, "__defaults__", (10,))
     for start in (0, 7, 30):
-        wrote(folder, *(refused(book, number) for number in range(start, start + 7)))
+        book.wrote(folder, [*(refused(book, number) for number in range(start, start + 7))])
         book.take_in(store, folder, most=3)
     rows = [request for (request,) in store.connection.execute("SELECT request FROM refusals ORDER BY id")]
     assert rows == [*(f"r{number}" for number in (11, 12, 13)), *(f"r{number}" for number in range(30, 37))]
@@ -127,7 +110,7 @@ def test_a_flood_fills_no_disk_and_is_counted(
 def test_an_ingester_that_ends_at_any_moment_takes_each_in_once(
     book: Book, store: Store, folder: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrote(folder, *(refused(book, number) for number in range(5)))
+    book.wrote(folder, [*(refused(book, number) for number in range(5))])
     real, ended = store.connection, []
 
     class Ends:
@@ -153,14 +136,14 @@ def test_an_ingester_that_ends_at_any_moment_takes_each_in_once(
 
 def test_an_odd_one_does_not_stop_the_ledger(book: Book, store: Store, folder: Path) -> None:
     odd = refused(book, 1, at=2**64 - 1, status=-(2**63), request="r1\0\U0001f600", key="", asked="x" * 9000)
-    wrote(folder, odd, refused(book, 2), refused(book, 2))
+    book.wrote(folder, [odd, refused(book, 2), refused(book, 2)])
     book.take_in(store, folder)
     assert refusals(store.connection, 0, 2**63 - 1).requests == 2, "the odd one has no time that could be asked for"
     assert refusal(store.connection, "r2") is not None
 
 
 def test_damage_before_one_costs_nothing_but_what_is_damaged(book: Book, folder: Path) -> None:
-    wrote(folder, refused(book, 1), refused(book, 2))
+    book.wrote(folder, [refused(book, 1), refused(book, 2)])
     (path,) = [one for one in folder.iterdir() if one.name.startswith("w0-")]
     content = bytearray(path.read_bytes())
     content[20] ^= 0xFF
@@ -182,7 +165,7 @@ def test_a_ledger_from_before_is_brought_up_by_whoever_reads_it(book: Book, tmp_
         with pytest.raises(sqlite3.OperationalError, match="readonly"):
             connection.execute("DELETE FROM refusals")
     store = Store(path)
-    wrote(folder, book.intent(1), book.settlement(1), refused(book, 2))
+    book.wrote(folder, [book.intent(1), book.settlement(1), refused(book, 2)])
     book.take_in(store, folder)
     assert (book.ledger(store).keys(), refusals(store.connection).requests) == ({"r1-1"}, 1)
     store.close()
@@ -195,13 +178,10 @@ def judged(book: Book, number: int, request: str, outcome: str = "ok") -> tuple[
 
 
 def test_a_moderation_that_a_guard_model_judged_is_found(book: Book, store: Store, folder: Path) -> None:
-    wrote(
-        folder,
-        *judged(book, 1, "r7"), *judged(book, 2, "r7"),
+    book.wrote(folder, [*judged(book, 1, "r7"), *judged(book, 2, "r7"),
         *judged(book, 1, "r71"), *judged(book, 12, "r71", "failed"),
         book.intent(5, call="r9-guard1-1", request="r9-guard1", reason="guard"),
-        book.settlement(5, call="r9-guard1-1"),
-    )  # fmt: skip
+        book.settlement(5, call="r9-guard1-1")])  # fmt: skip
     book.take_in(store, folder)
     found = kept(store.connection, "r7")
     assert found is not None

@@ -258,7 +258,7 @@ def _refused(summary: "Summary") -> "Refusals | None":
     except NotFound:
         return None
     with closing(connection):
-        return refusals(connection, summary.since or 0, 2**62 if summary.until is None else summary.until)
+        return refusals(connection, summary.since, summary.until)
 
 
 def _source(log: Path | None) -> "Source":

@@ -5,6 +5,7 @@ A call with several findings counts for each. Calls in which nothing was found a
 
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -28,9 +29,21 @@ class Found(Struct):
 
 def found(connection: sqlite3.Connection, since: datetime | None = None, until: datetime | None = None) -> Found:
     """Returns what was found from `since` up to but without `until`, both cut to the hour as in `usage.spend`."""
-    requests, answers = Counter[str](), Counter[str]()
-    for asked, answered, calls in connection.execute(_QUERY, period(since, until)):
-        for kinds, sums in ((asked, requests), (answered, answers)):
-            for kind in kinds.split(",") if kinds else ():
-                sums[kind] += calls
-    return Found(dict(requests.most_common()), dict(answers.most_common()))
+    rows = connection.execute(_QUERY, period(since, until)).fetchall()
+    return Found(
+        counted((asked, calls) for asked, _, calls in rows), counted((answered, calls) for _, answered, calls in rows)
+    )
+
+
+def parts(found: str | None) -> tuple[str, ...]:
+    """Returns the findings of a text such as the ledger keeps: `email=allow,secret=label`."""
+    return tuple(found.split(",")) if found else ()
+
+
+def counted(rows: Iterable[tuple[str | None, int]]) -> dict[str, int]:
+    """Returns how many have each finding, most frequent first, of such texts and how many have each."""
+    sums = Counter[str]()
+    for found, number in rows:
+        for one in parts(found):
+            sums[one] += number
+    return dict(sums.most_common())

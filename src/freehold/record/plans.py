@@ -7,6 +7,7 @@ import sqlite3
 import msgspec
 from msgspec import Struct
 
+from freehold.record.findings import parts
 from freehold.record.refusals import Refusal, refusal
 from freehold.record.store import OUTCOMES
 
@@ -82,18 +83,14 @@ def kept(connection: sqlite3.Connection, request: str) -> Kept | None:
         tuple(_dropped.decode(dropped)) if dropped else (),
         label or "",
         OUTCOMES[outcome],
-        _parts(found),
+        parts(found),
         tuple(
             dict.fromkeys(
-                one for (text,) in connection.execute(_BACK, (f"{request}-", f"{request}.")) for one in _parts(text)
+                one for (text,) in connection.execute(_BACK, (f"{request}-", f"{request}.")) for one in parts(text)
             )
         ),
         refused,
     )
-
-
-def _parts(found: str | None) -> tuple[str, ...]:
-    return tuple(found.split(",")) if found else ()
 
 
 def _part(value: int | None, scale: float) -> float | None:

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from freehold.record.entries import Refused
+from freehold.record.findings import counted, parts
 from freehold.record.store import Store
 
 MOST: Final = 1_000_000
@@ -75,18 +76,18 @@ def refusal(connection: sqlite3.Connection, request: str) -> Refusal | None:
     if row is None:
         return None
     at, key, asked, dialect, status, code, found, label = row
-    return Refusal(at, key, asked, dialect, status, code, tuple(found.split(",")) if found else (), label or "")
+    return Refusal(at, key, asked, dialect, status, code, parts(found), label or "")
 
 
-def refusals(connection: sqlite3.Connection, since: int = 0, until: int = _INTEGER) -> Refusals:
-    """Counts those from `since` up to but without `until`, Unix nanoseconds."""
-    codes, kinds = Counter[str](), Counter[str]()
-    for code, found, requests in connection.execute(_COUNTED, (since, until)):
+def refusals(connection: sqlite3.Connection, since: int | None = None, until: int | None = None) -> Refusals:
+    """Counts those from `since` up to but without `until`, Unix nanoseconds; None: without such an end."""
+    rows = connection.execute(_COUNTED, (since or 0, _INTEGER if until is None else until)).fetchall()
+    codes = Counter[str]()
+    for code, _, requests in rows:
         codes[code] += requests
-        for kind in found.split(",") if found else ():
-            kinds[kind] += requests
+    kinds = counted((found, requests) for _, found, requests in rows)
     forgotten: int = connection.execute("SELECT coalesce(min(id), 1) - 1 FROM refusals").fetchone()[0]
-    return Refusals(codes.total(), dict(codes.most_common()), dict(kinds.most_common()), forgotten)
+    return Refusals(codes.total(), dict(codes.most_common()), kinds, forgotten)
 
 
 def _cut(value: int) -> int:

@@ -23,7 +23,7 @@ from freehold.decide.policy import HEADERS
 from freehold.decide.world import Denied
 from freehold.dialects import responses
 from freehold.dialects.conversation import Conversation, Text
-from freehold.errors import FreeholdError, NoCandidate, PolicyError
+from freehold.errors import FreeholdError, NoCandidate
 from freehold.labels import Label
 from freehold.labels.lattice import HIGHEST
 from freehold.labels.rules import HEADER as LABEL
@@ -37,7 +37,7 @@ from freehold.serve.safety.checks import Checked
 from freehold.serve.safety.flows import brought, not_kept, refuse_servers
 from freehold.serve.safety.marks import names_of
 from freehold.serve.safety.pseudonyms import Cover, below
-from freehold.serve.safety.refused import refused
+from freehold.serve.safety.refused import refused, refusing
 from freehold.serve.sessions import lot, named, session_key
 
 SAYING = frozenset((LABEL, *HEADERS))
@@ -89,11 +89,8 @@ def decide(
     left = gateway.shared.budgets.left(principal, now)
     denied = caller.denied(known, now, left)
     if label is not caller.floor or caller.careful:
-        try:
+        with refusing(checked, label):
             refuse_servers(book.rules, label, operation)
-        except PolicyError as error:
-            refused(error, checked, label)
-            raise
         denied = not_kept(book.rules, label, operation, denied)
     if cover is not None or (lowered is not None and lowered != label):
         under = lowered if lowered is not None else label

@@ -25,7 +25,7 @@ from freehold.decide.explain import header
 from freehold.decide.money import at_most, charged
 from freehold.dialects.conversation import Usage
 from freehold.dialects.receipt import Receipt
-from freehold.errors import FreeholdError, PolicyError
+from freehold.errors import FreeholdError
 from freehold.labels import Label
 from freehold.record.entries import Decided, Intent, Outcome, Settlement
 from freehold.record.receipts.sent import Sink
@@ -42,7 +42,7 @@ from freehold.serve.safety.checks import BLOCKED, Checked
 from freehold.serve.safety.guarding import Guarding
 from freehold.serve.safety.marks import names_of
 from freehold.serve.safety.noted import in_request
-from freehold.serve.safety.refused import refused
+from freehold.serve.safety.refused import refusing
 from freehold.serve.sessions import cached_next
 from freehold.serve.sessions import named as called
 
@@ -212,11 +212,8 @@ class RequestRecorder:
 
     def may_fetch(self, url: str) -> None:
         """Raises PolicyError where the request's label does not let its URLs out."""
-        try:
+        with refusing(self.seen, self.known.label):
             may_fetch(self.gateway, self.known.label)
-        except PolicyError as error:
-            refused(error, self.seen, self.known.label)
-            raise
 
     def source(self, name: str) -> Source:
         """Returns for whom something is sent besides the attempts themselves."""

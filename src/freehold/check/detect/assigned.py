@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from freehold.check.detect.checks import entropy
 from freehold.check.detect.expression import Expression, Found
 from freehold.check.detect.finding import Hit
-from freehold.check.detect.keys import drawn, placeholder
+from freehold.check.detect.keys import AIRTABLE, DISCORD, drawn, placeholder
 from freehold.check.detect.pattern import Pattern
 from freehold.check.detect.values import basic, identifier, mixed, stands_for, wordlike
 from freehold.check.detect.view import View
@@ -59,14 +59,14 @@ STRUCTURED = (
     Pattern("secret", "terraform-token", rb"\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=\-]{60,70}", (b".atlasv1.",),
             drawn(3.5), exact=False, before=14),
     Pattern("secret", "discord-token", rb"(?i:discord|bot\.run\(|client\.run\(|client\.login\(|bot token|bot_token)"
-            rb"[^\n]{0,60}?\b([MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40})\b",
+            rb"[^\n]{0,60}?(" + DISCORD + rb")",
             (b"discord", b"bot.run(", b"client.run(", b"client.login(", b"bot token", b"bot_token"), drawn(3.8),
             group=1, exact=False),
     Pattern("secret", "mailchimp-key", rb"\b[0-9a-f]{32}-us[0-9]{1,2}\b", (b"-us",), drawn(2.8),
             exact=False, before=32),
     Pattern("secret", "maxmind-key", rb"\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk\b", (b"_mmk",), drawn(3.5), exact=False,
             before=36),
-    Pattern("secret", "airtable-token", rb"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}\b", (b"airtable",),
+    Pattern("secret", "airtable-token", AIRTABLE, (b"airtable",),
             drawn(3.0), exact=False, before=90),
     Pattern("secret", "asana-token", rb"\b[0-9]/[0-9]{10,20}(?:/[0-9]{10,20})?:[0-9a-f]{32}\b", (b"asana",), drawn(3.0),
             exact=False),

@@ -63,6 +63,9 @@ class Kind(NamedTuple):
     """Whether the prefix is so peculiar that it counts in the middle of a word too."""
 
 
+AIRTABLE = rb"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}\b"
+DISCORD = rb"\b[MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40}\b"
+"""Keys that have nothing of their own but points in the right places."""
 _HEX = rb"[0-9a-fA-F]"
 _ANY = rb"[A-Za-z0-9]"
 _URL = rb"[A-Za-z0-9_\-]"

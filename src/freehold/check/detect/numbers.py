@@ -18,22 +18,28 @@ from freehold.check.detect.around import alone, ends_with, near
 from freehold.check.detect.checks import luhn
 from freehold.check.detect.expression import WORD, Expression
 from freehold.check.detect.finding import Hit
+from freehold.check.detect.keys import AIRTABLE, DISCORD
 from freehold.check.detect.national import shaped
 from freehold.check.detect.view import View
 
 _SHAPES = Expression(
     rb"\b(?:[0-9]{17}[0-9Xx]|[A-Z]{6}[0-9]{2}[A-Z][0-9]{2}[A-Z][0-9]{3}[A-Z]|[A-Z]{4}[0-9]{6}[HMX][A-Z]{5}[A-Z0-9][0-9])\b"
     rb"|\b[A-Za-z]{2}[0-9]{2} ?[A-Za-z0-9]{4}(?: ?[A-Za-z0-9]{1,4}){2,7}"
-    rb"|\b(?:pat[A-Za-z0-9]{14}\.[0-9a-f]{64}|[MNO][A-Za-z0-9_\-]{23,27}\.[A-Za-z0-9_\-]{6}\.[A-Za-z0-9_\-]{27,40})\b"
-    rb"|\b(?:0x[0-9a-fA-F]{40}|bc1[a-z0-9]{25,87}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b"
+    rb"|"
+    + AIRTABLE
+    + rb"|"
+    + DISCORD
+    + rb"|\b(?:0x[0-9a-fA-F]{40}|bc1[a-z0-9]{25,87}|[13][1-9A-HJ-NP-Za-km-z]{25,34})\b"
     rb"|\b(?:[0-9A-Fa-f]{0,4}:){3,7}[0-9A-Fa-f]{0,4}|\b[0-9A-Fa-f]{1,4}::[0-9A-Fa-f]{1,4}\b"
     rb"|\b[0-9A-Fa-f]{2}(?:-[0-9A-Fa-f]{2}){5}\b"
     rb"|[+(]?[0-9](?:[ ().\-/]{0,3}[0-9]){6,60}"
     rb"|\b[0-9]{1,3}(?:\.[0-9]{1,3}){3}\b"
 )
+_SSN = rb"(?P<ssn>\d{3}(?P<sep>[- ])\d{2}(?P=sep)\d{4}(?!\d))"
 _IN_RUN = re.compile(
-    rb"(?P<ssn>(?<!\d)(?<!\d[-.])\d{3}(?P<sep>[- ])\d{2}(?P=sep)\d{4}(?!\d))"
-    rb"|(?P<card>(?<!\d)(?:\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{1,4}(?:(?P=by)?\d{3})?"
+    rb"(?<!\d)(?<!\d[-.])"
+    + _SSN
+    + rb"|(?P<card>(?<!\d)(?:\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{1,4}(?:(?P=by)?\d{3})?"
     rb"|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{12,19})(?!\d))"
     rb"|(?P<date>(?<!\d)(?:(?:19|20)\d\d(?P<d>[-/.])\d{1,2}(?P=d)\d{1,2}|\d{1,2}(?P<e>[/.])\d{1,2}(?P=e)(?:19"
     rb"|20)\d\d)(?!\d))"
@@ -43,7 +49,7 @@ _IN_RUN = re.compile(
 _BOUNDED = (
     re.compile(
         rb"(?P<card>(?:\d{4}(?P<by>[ -])\d{4}(?P=by)\d{4}(?P=by)\d{1,4}|\d{4}[ -]\d{6}[ -]\d{4,5}|\d{13,19})(?!\d))"
-        rb"|(?P<ssn>\d{3}(?P<sep>[- ])\d{2}(?P=sep)\d{4}(?!\d))"
+        rb"|" + _SSN
     ),
     re.compile(rb"(?P<phone>(?:\+?1[ .\-])?\(?[2-9]\d{2}\)?[ .\-][2-9]\d{2}[ .\-]\d{4}(?!\d))"),
 )
@@ -118,9 +124,8 @@ class Numbers:
             elif not value.translate(None, _MARKS) and value[2:17:3] != b"-----":
                 found = list(_marked_digits(view, start, end))
                 hits += found
-                if (
-                    end - start > _LONGEST_NUMBER and _GOES_ON.match(data, end) is not None
-                ):  # the run was too long for one look: what it broke off in is read again
+                if end - start > _LONGEST_NUMBER and _GOES_ON.match(data, end) is not None:
+                    # The run was too long for one look: what it broke off in is read again.
                     end = max(found[-1].end if found else 0, end - _LONGEST_NUMBER)
             else:
                 hits += tell_lettered(view, start, end)

@@ -33,7 +33,7 @@ from freehold.serve.endpoints import Endpoint
 from freehold.serve.exchange import Exchange, line
 from freehold.serve.learning import in_words
 from freehold.serve.safety.checks import BLOCKED, Checked
-from freehold.serve.safety.noted import in_answer, in_request
+from freehold.serve.safety.noted import count_all, in_answer, in_request, told_of
 
 if TYPE_CHECKING:
     from freehold.serve.cache.responses import ResponseCache
@@ -250,10 +250,8 @@ class Ticket:
         if guard.verdicts and self.gateway.config.labels.answers:
             raise Unfit("it would raise the label of its conversation")
         monitor = policy.mode == "monitor"
-        for kind, action in sorted({(verdict.type, verdict.action) for verdict in guard.verdicts}):
-            done = f"would {action}" if monitor and action != "allow" else action
-            self.gateway.metrics.check("answer", kind, done)
-            told.append(f"answer {kind}={action}")
+        count_all(guard.verdicts, self.gateway.metrics.check, monitor=monitor)
+        told += told_of(guard.verdicts)
         return reply if monitor else shown
 
     def _lines(self, answered: Answered, told: list[str]) -> bytes:

@@ -38,7 +38,7 @@ from freehold.record.receipts.places import body_hash
 from freehold.record.receipts.sent import BodyHash
 from freehold.serve.exchange import Exchange
 from freehold.serve.safety.checks import Checked
-from freehold.serve.safety.refused import refused
+from freehold.serve.safety.refused import refusing
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway
@@ -252,12 +252,9 @@ async def settle(
     question = Question(checked.asked, whole, lowered, sinks, known.asked, shown)
     outcome = "not approved"
     try:
-        grant = await gateway.shared.approvals.ask(gateway, exchange, principal, question, exchange.body)
+        with refusing(checked, whole):
+            grant = await gateway.shared.approvals.ask(gateway, exchange, principal, question, exchange.body)
         outcome = "approved"
-    except PolicyError as error:
-        if not isinstance(error, RateLimited):
-            refused(error, checked, whole)
-        raise
     finally:
         for kind in checked.asked:
             gateway.metrics.check("request", kind, outcome)

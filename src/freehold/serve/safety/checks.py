@@ -208,8 +208,8 @@ class Checks:
             body = _without(exchange.body, kind, ruling, checked.values)
             if body is None or _of(await self._again(body, kind), ruling.request, "redact"):
                 blocks = {kind: f"{kind}=block" for kind in found}
-                done = (blocks.get(one.partition("=")[0], one) for one in checked.told)
-                raise _blocked(found, "it could not be taken out of the request", done)
+                told = (blocks.get(one.partition("=")[0], one) for one in checked.told)
+                raise _blocked(found, "it could not be taken out of the request", told)
             exchange.body, checked.changed = body, True
         return checked
 
@@ -230,7 +230,7 @@ class Checks:
                 private.append(kind)
                 checked.label = label if checked.label is None else checked.label | label
                 continue
-            count("request", kind, f"would {action}" if ruling.monitor and action != "allow" else action)
+            count("request", kind, done(action, monitor=ruling.monitor))
             told.append(f"{kind}={action}")
             if ruling.monitor or action in ("allow", "redact"):
                 continue
@@ -247,8 +247,8 @@ class Checks:
                 checked.rest = label if checked.rest is None else checked.rest | label
                 raising.append(kind)
         if blocked:
-            done = (*told, *(f"{kind}=label" for kind in private))
-            raise _blocked(blocked, "what it holds is not let through here", done)
+            all_told = (*told, *(f"{kind}=label" for kind in private))
+            raise _blocked(blocked, "what it holds is not let through here", all_told)
         checked.told, checked.found, checked.asked = tuple(told), (*raising, *private, *asked), tuple(asked)
         checked.private = frozenset(private)
         return checked
@@ -270,6 +270,11 @@ class Checks:
                 break
             await asyncio.sleep(0)
         return findings
+
+
+def done(action: str, *, monitor: bool) -> str:
+    """How an action is counted and written down: in monitor mode it was not taken."""
+    return f"would {action}" if monitor and action != "allow" else action
 
 
 def _of(findings: Iterable[Finding], actions: dict[str, str], action: str) -> list[str]:

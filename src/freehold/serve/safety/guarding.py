@@ -33,9 +33,9 @@ from freehold.labels import Label
 from freehold.serve.exchange import Exchange
 from freehold.serve.safety.asking import Ask, AskingReader, asker, stopped
 from freehold.serve.safety.checks import BLOCKED, Checked, Count
-from freehold.serve.safety.noted import ANSWER, in_answer
+from freehold.serve.safety.noted import count_all, in_answer, told_of
 from freehold.serve.safety.pseudonyms import Cover
-from freehold.serve.safety.refused import refused
+from freehold.serve.safety.refused import refusing
 
 if TYPE_CHECKING:
     from freehold.serve.gateway import Gateway
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 BYTES_PER_TOKEN = 4
 SPEAKING = frozenset({"transcription", "image_generation", "rerank"})
 """Kinds of answers that hold texts, besides conversations. The others are numbers or sound."""
+TOOL_DENIED = "tool_denied"
+"""The code, and the kind of finding, where a request offers a tool that may not be called."""
 _OPAQUE = OPAQUE_KEYS | {"b64_json"}
 
 
@@ -139,18 +141,13 @@ class Guarding:
 
     def count(self, answer: Answer, count: Count) -> list[str]:
         """Counts what was found in the answer that the client gets; returns `answer type=action` for each type."""
-        done = self._done(answer)
-        for kind, action in done:
-            count("answer", kind, f"would {action}" if self._monitor and action != "allow" else action)
-        return [f"{ANSWER}{kind}={action}" for kind, action in done]
+        verdicts = self._verdicts(answer)
+        count_all(verdicts, count, monitor=self._monitor)
+        return told_of(verdicts)
 
     def noted(self, answer: Answer) -> str:
         """What was found in an answer, for the journal."""
-        told = (f"{ANSWER}{kind}={action}" for kind, action in self._done(answer))
-        return in_answer(told, monitor=self._monitor)
-
-    def _done(self, answer: Answer) -> list[tuple[str, str]]:
-        return sorted({(verdict.type, verdict.action) for verdict in self._verdicts(answer)})
+        return in_answer(told_of(self._verdicts(answer)), monitor=self._monitor)
 
 
 def guarding_for(
@@ -167,11 +164,8 @@ def guarding_for(
     ruling, talks = checked.ruling, isinstance(operation, Talk)
     tools = ruling.tools if talks and operation.peek.tools else None
     if tools is not None and tools.offers and isinstance(operation, Talk):
-        try:
+        with refusing(checked, known.label, TOOL_DENIED):
             _refuse_tools(operation.conversation.tools, tools)
-        except PolicyError as error:
-            refused(error, checked, known.label, error.code)
-            raise
     if tools is None and ruling.answer is None and (cover is None or not talks):
         return None
     guarding = Guarding(ruling.answer or gateway.checks.silent, known.input_tokens, tools)
@@ -202,7 +196,7 @@ def _refuse_tools(offered: Iterable[Tool], tools: ToolPolicy) -> None:
             raise PolicyError(
                 f"the request offers the tool {str(name)[:60]!r}, which may not be called here",
                 status=400,
-                code="tool_denied",
+                code=TOOL_DENIED,
                 param="tools",
                 hint="leave it out; checks.tools in freehold.yaml says which tools are allowed",
             )

@@ -6,10 +6,11 @@ were not possible (`kept: ...`) names places of its request. In monitor mode not
 
 from collections.abc import Iterable
 
-from freehold.serve.safety.checks import Checked
+from freehold.check.stream import Verdict
+from freehold.serve.safety.checks import Checked, Count, done
 from freehold.serve.safety.pseudonyms import DECLASSIFIER
 
-ANSWER = "answer "
+_ANSWER = "answer "
 """What findings in an answer begin with, where the client is told of both."""
 
 
@@ -24,10 +25,25 @@ def in_request(checked: Checked, declassifier: str = "") -> str:
 
 
 def in_answer(told: Iterable[str], *, monitor: bool) -> str:
-    """What was found in an answer, by `answer type=action` of each."""
-    return ",".join(_done(one.removeprefix(ANSWER), monitor=monitor) for one in told if one.startswith(ANSWER))
+    """What was found in an answer, of what the client is told."""
+    return ",".join(_done(one.removeprefix(_ANSWER), monitor=monitor) for one in told if one.startswith(_ANSWER))
+
+
+def told_of(verdicts: Iterable[Verdict]) -> list[str]:
+    """What the client is told of an answer: `answer type=action` for each type."""
+    return [f"{_ANSWER}{kind}={action}" for kind, action in _kinds(verdicts)]
+
+
+def count_all(verdicts: Iterable[Verdict], count: Count, *, monitor: bool) -> None:
+    """Counts what was found in an answer."""
+    for kind, action in _kinds(verdicts):
+        count("answer", kind, done(action, monitor=monitor))
+
+
+def _kinds(verdicts: Iterable[Verdict]) -> list[tuple[str, str]]:
+    return sorted({(verdict.type, verdict.action) for verdict in verdicts})
 
 
 def _done(one: str, *, monitor: bool) -> str:
     kind, _, action = one.partition("=")
-    return f"{kind}=would {action}" if monitor and action != "allow" else one
+    return f"{kind}={done(action, monitor=monitor)}"

@@ -6,9 +6,11 @@ it is malformed, leaves no entry: anybody could fill a disk with those.
 """
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from freehold.errors import PolicyError
+from freehold.errors import PolicyError, RateLimited
 from freehold.labels import Label
 from freehold.record.entries import Refused
 from freehold.serve.endpoints import Endpoint
@@ -26,6 +28,17 @@ def refused(error: PolicyError, checked: Checked | None, label: Label | None, ki
     found = "" if checked is None else in_request(checked)
     error.found = ",".join(sorted(part for part in (*found.split(","), f"{kind}=block" if kind else "") if part))
     error.label = in_words(label)
+
+
+@contextmanager
+def refusing(checked: Checked | None, label: Label | None, kind: str = "") -> Iterator[None]:
+    """Marks a PolicyError that is raised inside as `refused` does, unless it is about a limit."""
+    try:
+        yield
+    except PolicyError as error:
+        if not isinstance(error, RateLimited):
+            refused(error, checked, label, kind)
+        raise
 
 
 def note(gateway: "Gateway", endpoint: Endpoint, exchange: Exchange, error: PolicyError) -> None:
